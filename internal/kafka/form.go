@@ -1,0 +1,198 @@
+package kafka
+
+import (
+	"strconv"
+
+	"sluice/message"
+)
+
+// FrameHeaders returns the headers of a frame's record but for its ID, which
+// has the first place and is to be filled in: they are the same for every frame
+// of a connection.
+func FrameHeaders(f *message.Frame) []Header {
+	h := make([]Header, 1, 6)
+	h[0].Key = message.HeaderID
+	add := func(key, value string) {
+		if value != "" {
+			h = append(h, Header{Key: key, Value: []byte(value)})
+		}
+	}
+	add(message.HeaderProtocol, f.Protocol)
+	add(message.HeaderContentType, f.ContentType)
+	add(message.HeaderConnection, f.Connection)
+	add(message.HeaderNetwork, f.Network)
+	add(message.HeaderGenesis, f.Genesis)
+	return h
+}
+
+// FrameRecord returns the record of the ingest topic that holds f.
+func FrameRecord(f *message.Frame) *Record {
+	h := FrameHeaders(f)
+	h[0].Value = []byte(f.ID)
+	return &Record{Topic: message.TopicIngest, Key: []byte(f.Agent), Value: f.Value, Headers: h, Timestamp: f.ReceivedAt}
+}
+
+// Frame fills f from a record of the ingest topic. Its strings for protocol and
+// content type are the sender's, unchecked.
+func Frame(r *Record, f *message.Frame) {
+	*f = message.Frame{
+		Agent: string(r.Key), Value: r.Value, ReceivedAt: r.Timestamp,
+		Src: message.Source{Partition: r.Partition, Offset: r.Offset},
+	}
+	for i := range r.Headers {
+		v := r.Headers[i].Value
+		switch r.Headers[i].Key {
+		case message.HeaderID:
+			f.ID = string(v)
+		case message.HeaderProtocol:
+			f.Protocol = known(v)
+		case message.HeaderContentType:
+			f.ContentType = known(v)
+		case message.HeaderConnection:
+			f.Connection = string(v)
+		case message.HeaderNetwork:
+			f.Network = string(v)
+		case message.HeaderGenesis:
+			f.Genesis = string(v)
+		}
+	}
+}
+
+// known returns string(v), without a copy for the few values nearly all frames
+// have.
+func known(v []byte) string {
+	switch string(v) {
+	case "websocket":
+		return "websocket"
+	case "rest":
+		return "rest"
+	case "gateway":
+		return "gateway"
+	case "ethstats":
+		return "ethstats"
+	case "application/json":
+		return "application/json"
+	case "application/msgpack":
+		return "application/msgpack"
+	}
+	return string(v)
+}
+
+// TypedRecord fills r as the record of a typed topic: the value is a message in
+// single-object encoding, the timestamp is the frame's.
+func TypedRecord(r *Record, topic string, f *message.Frame, id []byte, index, count int, value []byte) {
+	buf := make([]byte, 0, 48)
+	buf = f.Src.Append(buf)
+	i := len(buf)
+	buf = strconv.AppendInt(buf, int64(index), 10)
+	c := len(buf)
+	buf = strconv.AppendInt(buf, int64(count), 10)
+	r.Topic, r.Key, r.Value, r.Timestamp = topic, []byte(f.Agent), value, f.ReceivedAt
+	r.Headers = []Header{
+		{Key: message.HeaderID, Value: id},
+		{Key: message.HeaderSrc, Value: buf[:i:i]},
+		{Key: message.HeaderIndex, Value: buf[i:c:c]},
+		{Key: message.HeaderCount, Value: buf[c:]},
+	}
+}
+
+// Message fills m from what a record of a typed topic says without its value.
+func Message(r *Record, m *message.Message) {
+	m.Type = message.TypeOf(r.Topic)
+	m.Topic, m.Partition, m.Offset = r.Topic, r.Partition, r.Offset
+	m.Agent, m.ReceivedAt = string(r.Key), r.Timestamp
+	m.Count = 1
+	for i := range r.Headers {
+		v := r.Headers[i].Value
+		switch r.Headers[i].Key {
+		case message.HeaderID:
+			m.ID = string(v)
+		case message.HeaderSrc:
+			m.Src, _ = message.ParseSource(v)
+		case message.HeaderIndex:
+			m.Index, _ = strconv.Atoi(string(v))
+		case message.HeaderCount:
+			m.Count, _ = strconv.Atoi(string(v))
+		}
+	}
+}
+
+// errorClass is what __connect.errors.exception.class.name holds. Tools made for
+// Kafka Connect expect a name there; ours are codes.
+const errorClass = "sluice."
+
+// DeadLetterRecord returns the record of the dead letters topic that holds d.
+func DeadLetterRecord(d *message.DeadLetter) *Record {
+	h := make([]Header, 0, 20)
+	add := func(key, value string) {
+		if value != "" {
+			h = append(h, Header{Key: key, Value: []byte(value)})
+		}
+	}
+	add(message.HeaderID, d.ID)
+	add(message.HeaderAgent, d.Agent)
+	add(message.HeaderSrc, d.Src.String())
+	add(message.HeaderIndex, strconv.Itoa(d.Index))
+	add(message.HeaderCount, strconv.Itoa(d.Count))
+	add(message.HeaderErrorCode, string(d.Code))
+	add(message.HeaderErrorField, message.Printable(d.Field, 256))
+	add(message.HeaderErrorStage, d.Stage)
+	add(message.HeaderErrorTopic, d.Topic)
+	add(message.HeaderErrorPartition, strconv.Itoa(int(d.Partition)))
+	add(message.HeaderErrorOffset, strconv.FormatInt(d.Offset, 10))
+	add(message.HeaderErrorClass, errorClass+string(d.Code))
+	add(message.HeaderErrorMessage, message.Printable(d.Reason, message.MaxReason))
+	add(message.HeaderAttempts, strconv.Itoa(max(d.Attempts, 1)))
+	add(message.HeaderProtocol, d.Protocol)
+	add(message.HeaderContentType, d.ContentType)
+	add(message.HeaderConnection, d.Connection)
+	add(message.HeaderNetwork, d.Network)
+	add(message.HeaderGenesis, d.Genesis)
+	return &Record{Topic: message.TopicDeadLetters, Key: []byte(d.Agent), Value: d.Value, Headers: h, Timestamp: d.ReceivedAt}
+}
+
+// DeadLetter reads a record of the dead letters topic.
+func DeadLetter(r *Record) message.DeadLetter {
+	d := message.DeadLetter{Agent: string(r.Key), Value: r.Value, ReceivedAt: r.Timestamp}
+	for _, h := range r.Headers {
+		v := string(h.Value)
+		number, _ := strconv.ParseInt(v, 10, 64)
+		switch h.Key {
+		case message.HeaderID:
+			d.ID = v
+		case message.HeaderSrc:
+			d.Src, _ = message.ParseSource(h.Value)
+		case message.HeaderIndex:
+			d.Index = int(number)
+		case message.HeaderCount:
+			d.Count = int(number)
+		case message.HeaderErrorCode:
+			d.Code = message.Code(v)
+		case message.HeaderErrorField:
+			d.Field = v
+		case message.HeaderErrorStage:
+			d.Stage = v
+		case message.HeaderErrorTopic:
+			d.Topic = v
+		case message.HeaderErrorPartition:
+			d.Partition = int32(number)
+		case message.HeaderErrorOffset:
+			d.Offset = number
+		case message.HeaderErrorMessage:
+			d.Reason = v
+		case message.HeaderAttempts:
+			d.Attempts = int(number)
+		case message.HeaderProtocol:
+			d.Protocol = v
+		case message.HeaderContentType:
+			d.ContentType = v
+		case message.HeaderConnection:
+			d.Connection = v
+		case message.HeaderNetwork:
+			d.Network = v
+		case message.HeaderGenesis:
+			d.Genesis = v
+		}
+	}
+	return d
+}

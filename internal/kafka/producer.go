@@ -1,0 +1,114 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Record and Header are franz-go's own: the hot paths build them in blocks, and
+// a copy between two forms would cost as much as the rest of the path.
+type (
+	Record = kgo.Record
+	Header = kgo.RecordHeader
+)
+
+// ErrFull says that the producer holds as much as it may and did not take the
+// record.
+var ErrFull = kgo.ErrMaxBuffered
+
+// The largest batch, and so record, in bytes that sluice sends or allows a
+// topic to take. A dead letter is its frame and more headers.
+const (
+	MaxMessage    = 4 << 20
+	MaxDeadLetter = 5 << 20
+)
+
+// Producer writes records with acks=all, idempotently.
+type Producer struct{ cl *kgo.Client }
+
+// ProducerOptions bound a Producer. The zero value has the defaults.
+type ProducerOptions struct {
+	// Linger is how long a batch waits for more; the zero value is 2 ms, a
+	// negative one 0.
+	Linger time.Duration
+	// MaxRecords and MaxBytes are what may be buffered; 0 for 20,000 and 64 MiB.
+	MaxRecords, MaxBytes int
+	// Uncompressed turns snappy off.
+	Uncompressed bool
+}
+
+// NewProducer returns a Producer. It connects with the first record.
+func (c Config) NewProducer(o ProducerOptions, log *slog.Logger) (*Producer, error) {
+	if o.Linger == 0 {
+		o.Linger = 2 * time.Millisecond
+	}
+	if o.MaxRecords == 0 {
+		o.MaxRecords = 20_000
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 64 << 20
+	}
+	compression := kgo.SnappyCompression()
+	if o.Uncompressed {
+		compression = kgo.NoCompression()
+	}
+	cl, err := kgo.NewClient(append(c.options(log),
+		kgo.ProducerLinger(max(o.Linger, 0)),
+		kgo.ProducerBatchCompression(compression),
+		kgo.ProducerBatchMaxBytesFn(maxBytes),
+		kgo.MaxBufferedRecords(o.MaxRecords),
+		kgo.MaxBufferedBytes(o.MaxBytes),
+		// A topic that is not there yet, or not there for a moment, is waited for.
+		kgo.UnknownTopicRetries(-1),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("make kafka producer: %w", err)
+	}
+	return &Producer{cl}, nil
+}
+
+// TryProduce offers a record and returns at once. The promise is called exactly
+// once: with ErrFull, before TryProduce returns, if the record was not taken;
+// else with nil when every in-sync replica has it, or with the error after which
+// its fate is unknown. Promises of one partition are called in order, and all of
+// them from one goroutine: a promise must not block.
+func (p *Producer) TryProduce(r *Record, promise func(*Record, error)) {
+	p.cl.TryProduce(context.Background(), r, promise)
+}
+
+// Produce writes records and returns when every in-sync replica has all of them.
+func (p *Producer) Produce(ctx context.Context, rs ...*Record) error {
+	if err := p.cl.ProduceSync(ctx, rs...).FirstErr(); err != nil {
+		return fmt.Errorf("produce to %s: %w", rs[0].Topic, err)
+	}
+	return nil
+}
+
+// BufferedBytes returns the size of the keys, values and headers of the records
+// taken whose promise was not called yet.
+func (p *Producer) BufferedBytes() int64 { return p.cl.BufferedProduceBytes() }
+
+// Ping returns nil when a broker answers.
+func (p *Producer) Ping(ctx context.Context) error { return p.cl.Ping(ctx) }
+
+// Flush returns when no record is buffered, or with the context's error.
+func (p *Producer) Flush(ctx context.Context) error {
+	if err := p.cl.Flush(ctx); err != nil {
+		return fmt.Errorf("flush kafka producer: %w", err)
+	}
+	return nil
+}
+
+// Close fails what is still buffered and lets the connections go.
+func (p *Producer) Close() { p.cl.Close() }
+
+// IsTerminal reports whether the same record would fail again for ever: it is
+// larger than its topic takes.
+func IsTerminal(err error) bool {
+	return errors.Is(err, errTooLarge)
+}
