@@ -2,7 +2,9 @@ package sinks
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -16,17 +18,19 @@ import (
 // Close also when Open failed.
 type Sink interface {
 	// Open gets the sink ready to be written to: it connects, checks, creates.
-	// The runner calls it again, with back-off, until it returns nil or the
-	// process ends.
+	// The runner calls it again, with back-off, until it returns nil, an error
+	// that wraps ErrUnusable, or the process ends.
 	Open(ctx context.Context) error
 
 	// Write makes a batch durable. The batch is in the order of each partition
-	// and belongs to the sink only until Write returns. It returns
+	// and belongs to the sink, which may change the slice, only until Write
+	// returns. A batch may hold the same message twice. It returns
 	//   - nil: every message of the batch is durable,
 	//   - *Rejected, alone or several in an errors.Join: exactly those messages can
 	//     never be written and become dead letters, all others are durable,
-	//   - any other error: nothing is known; the whole batch comes again, with
-	//     back-off and without end, and the sink is not ready meanwhile.
+	//   - any other error, alone or joined with a *Rejected: nothing is known; the
+	//     whole batch comes again, with back-off and without end, and the sink is
+	//     not ready meanwhile. A panic counts as such an error.
 	// The context ends when a partition of the batch is taken away or the process
 	// stops; what Write returns then is not looked at and nothing is committed.
 	Write(ctx context.Context, batch []message.Message) error
@@ -35,19 +39,10 @@ type Sink interface {
 	Close(ctx context.Context) error
 }
 
-// Rejected says that one message of a batch can never be written, as it is or
-// in any later try.
-type Rejected struct {
-	// Index is the place of the message in the batch.
-	Index  int
-	Code   message.Code
-	Reason string
-}
-
-// Error returns the place, the code and the reason.
-func (r *Rejected) Error() string {
-	return fmt.Sprintf("message %d rejected: %s: %s", r.Index, r.Code, r.Reason)
-}
+// ErrUnusable says that a sink can never work as it is configured: an address
+// in use, a directory that is a file. Open returns an error that wraps it, and
+// the process ends with it instead of trying again.
+var ErrUnusable = errors.New("sink cannot be used as configured")
 
 // Delivery is how the instances of one sink share the messages.
 type Delivery int
@@ -80,12 +75,16 @@ type Traits struct {
 // Env is what a sink is given to work with.
 type Env struct {
 	// Name is the sink's in the configuration.
-	Name   string
-	Log    *slog.Logger
-	Clock  func() time.Time
+	Name  string
+	Log   *slog.Logger
+	Clock func() time.Time
+	// Meters takes the sink's own metrics and labels them with its name.
 	Meters prometheus.Registerer
+	// Out is where a sink that prints puts its data; os.Stdout in a process.
+	Out io.Writer
 	// Caught is called by no one but the sink: it reports whether the sink was
-	// given everything that stood in its topics when it started.
+	// given everything that stood in its topics when it started; for a Broadcast
+	// sink, everything of its History.
 	Caught func() bool
 }
 

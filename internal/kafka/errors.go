@@ -23,7 +23,7 @@ func fenced(err error) bool {
 // retriable reports whether franz-go goes on by itself after err.
 func retriable(err error) bool {
 	var network net.Error
-	return kerr.IsRetriable(err) || errors.Is(err, kgo.ErrUnknownBroker) ||
+	return kerr.IsRetriable(err) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, net.ErrClosed) || errors.As(err, &network) ||

@@ -73,10 +73,11 @@ func (c Config) NewProducer(o ProducerOptions, log *slog.Logger) (*Producer, err
 }
 
 // TryProduce offers a record and returns at once. The promise is called exactly
-// once: with ErrFull, before TryProduce returns, if the record was not taken;
-// else with nil when every in-sync replica has it, or with the error after which
-// its fate is unknown. Promises of one partition are called in order, and all of
-// them from one goroutine: a promise must not block.
+// once, never from inside TryProduce: with ErrFull if the record was not taken,
+// with nil when every in-sync replica has it, or with the error after which its
+// fate is unknown. Promises of one partition are called in order, and all of
+// them from one goroutine: a promise must not block. Whoever must know at once
+// whether a record was taken keeps count below MaxRecords and MaxBytes.
 func (p *Producer) TryProduce(r *Record, promise func(*Record, error)) {
 	p.cl.TryProduce(context.Background(), r, promise)
 }

@@ -1,0 +1,292 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+)
+
+// SessionOptions say what a transforming member of a consumer group does.
+type SessionOptions struct {
+	Group  string
+	Topics []string
+	// Slot makes the transactional and the instance ID: one name for each live
+	// member, kept over restarts, so that a successor ends its predecessor's
+	// transaction at once and takes its partitions without waiting.
+	Slot string
+	// Fresh takes an ID of its own for every start instead, and no instance ID:
+	// for the embedded broker, on which a stable one can hide records after a
+	// kill (an open transaction is aborted there without a marker).
+	Fresh bool
+	// Every is the time between commits, 0 for 50 ms. Readers wait half of it.
+	Every time.Duration
+	// Parallel is how many partitions are transformed at once, 0 for 1.
+	Parallel int
+	// Lag, if not nil, is told of the positions.
+	Lag *Lag
+	// Joined, if not nil, is told with every change how many partitions this
+	// member reads.
+	Joined func(partitions int)
+	// Done, if not nil, is told after each commit how many records it held.
+	Done func(records int)
+}
+
+// Transform turns records of one partition, in order, into records to produce,
+// which it gives to emit. It is called for several partitions at a time, must be
+// pure but for counting, and may be called again for the same records after an
+// abort. An error ends the session: nothing of the transaction is kept.
+type Transform func(ctx context.Context, rs []*Record, emit func(*Record)) error
+
+const (
+	// A transaction that a dead member left open is aborted by the broker after
+	// transactionTimeout; its partitions go to others after sessionTimeout.
+	transactionTimeout = 10 * time.Second
+	sessionTimeout     = 15 * time.Second
+	pollMax            = 5000
+)
+
+// RunSession consumes, transforms and produces in transactions until the context
+// ends: on a real Kafka each record has its outcome exactly once for readers
+// that are read_committed. An outcome that is not known, and an error of the
+// client, end the session's client; a new one begins from what is committed.
+// It returns an error that wraps ErrFenced when another process uses the slot,
+// and the error of transform.
+func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logger, transform Transform) error {
+	if o.Every == 0 {
+		o.Every = 50 * time.Millisecond
+	}
+	for restarts := 0; ; restarts++ {
+		s := &session{c: c, o: o, log: log, transform: transform}
+		err := s.run(ctx, restarts)
+		var own *transformError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &own):
+			return own.err
+		case fenced(err):
+			return fmt.Errorf("slot %s is %w: give each normalizer a slot of its own: %w", o.Slot, ErrFenced, err)
+		}
+		log.Warn("transaction session ended, beginning another from what is committed", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(backoff(min(restarts, 3))):
+		}
+	}
+}
+
+type transformError struct{ err error }
+
+func (e *transformError) Error() string { return e.err.Error() }
+
+// session is one client's life.
+type session struct {
+	c         Config
+	o         SessionOptions
+	log       *slog.Logger
+	transform Transform
+	sess      *kgo.GroupTransactSession
+	owned     int
+}
+
+// ids returns the transactional and the instance ID.
+func (s *session) ids(restarts int) (transactional, instance string) {
+	id := s.o.Group + "." + s.o.Slot
+	if s.o.Fresh {
+		return fmt.Sprintf("%s.%d.%d", id, time.Now().UnixNano(), restarts), ""
+	}
+	return id, id
+}
+
+func (s *session) run(ctx context.Context, restarts int) (err error) {
+	transactional, instance := s.ids(restarts)
+	opts := append(append(s.c.options(s.log), readCommitted()...),
+		kgo.ConsumerGroup(s.o.Group),
+		kgo.ConsumeTopics(s.o.Topics...),
+		kgo.TransactionalID(transactional),
+		kgo.TransactionTimeout(transactionTimeout),
+		kgo.SessionTimeout(sessionTimeout),
+		// A record produced right after a commit waits in the broker; a short
+		// linger hides that and is faster than none.
+		kgo.ProducerLinger(2*time.Millisecond),
+		kgo.ProducerBatchMaxBytesFn(maxBytes),
+		kgo.MaxBufferedRecords(50_000),
+		kgo.MaxBufferedBytes(128<<20),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+			s.joined(parts, 1)
+			s.log.Info("partitions assigned", "partitions", parts, "total", s.owned)
+		}),
+		kgo.OnPartitionsRevoked(s.gone),
+		kgo.OnPartitionsLost(s.gone),
+	)
+	if instance != "" {
+		opts = append(opts, kgo.InstanceID(instance))
+	}
+	s.sess, err = kgo.NewGroupTransactSession(opts...)
+	if err != nil {
+		return fmt.Errorf("make transaction session: %w", err)
+	}
+	defer func() {
+		s.sess.CloseAllowingRebalance()
+		if instance != "" && ctx.Err() != nil {
+			s.leave(instance)
+		}
+	}()
+	// Taking the producer ID ends what a killed predecessor left open. Without it
+	// the offsets of that transaction hold up the first fetch until it times out.
+	if _, _, err := s.sess.Client().ProducerID(ctx); err != nil {
+		return fmt.Errorf("take producer ID %s: %w", transactional, err)
+	}
+	for ctx.Err() == nil {
+		if err := s.transact(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave tells the group that this instance will not come back. Closing a client
+// that has an instance ID does not: the group would wait for it.
+func (s *session) leave(instance string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	cl, err := kgo.NewClient(s.c.options(s.log)...)
+	if err == nil {
+		defer cl.Close()
+		var resp kadm.LeaveGroupResponses
+		resp, err = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup(s.o.Group).InstanceIDs(instance).Reason("planned leave"))
+		if err == nil {
+			err = resp.Error()
+		}
+	}
+	if err != nil {
+		s.log.Warn("group not left: its partitions wait for the session timeout", "err", err)
+	}
+}
+
+// transact polls until there is something to do, and commits what comes within
+// the interval as one transaction.
+func (s *session) transact(ctx context.Context) error {
+	fs := s.sess.PollRecords(ctx, pollMax)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if fs.IsClientClosed() {
+		return errors.New("kafka client closed")
+	}
+	if err := fetchError(fs); err != nil {
+		return err
+	}
+	if fs.NumRecords() == 0 {
+		return nil
+	}
+	if err := s.sess.Begin(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	failed := kgo.AbortingFirstErrPromise(s.sess.Client())
+	emit := func(r *Record) { s.sess.Client().Produce(context.Background(), r, failed.Promise()) }
+
+	deadline := time.Now().Add(s.o.Every)
+	window, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	records, at := 0, Offsets{}
+	var terr error
+	for {
+		n, err := s.batch(ctx, fs, at, emit)
+		records += n
+		if err != nil {
+			terr = err
+			break
+		}
+		if !time.Now().Before(deadline) || ctx.Err() != nil {
+			break
+		}
+		fs = s.sess.PollRecords(window, pollMax)
+		if fs.IsClientClosed() {
+			break
+		}
+		if err := fetchError(fs); err != nil {
+			terr = err
+			break
+		}
+	}
+	// The outcome is waited for even while the process stops: a transaction left
+	// open holds up every reader until it times out.
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), transactionTimeout)
+	defer stop()
+	perr := failed.Err()
+	committed, err := s.sess.End(end, kgo.TransactionEndTry(terr == nil && perr == nil))
+	switch {
+	case terr != nil:
+		return terr
+	case err != nil:
+		return fmt.Errorf("end transaction of %d records: %w", records, err)
+	case perr != nil:
+		return fmt.Errorf("produce in transaction: %w", perr)
+	case !committed:
+		s.log.Info("transaction aborted by a rebalance, its records come again", "records", records)
+		return nil
+	}
+	s.o.Lag.advance(at)
+	if s.o.Done != nil {
+		s.o.Done(records)
+	}
+	return nil
+}
+
+// batch transforms the partitions of a poll, several at a time.
+func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit func(*Record)) (int, error) {
+	var work errgroup.Group
+	work.SetLimit(max(s.o.Parallel, 1))
+	records := 0
+	fs.EachPartition(func(p kgo.FetchTopicPartition) {
+		if p.LastStableOffset >= 0 {
+			s.o.Lag.stable(p.Topic, p.Partition, p.LastStableOffset)
+		}
+		n := len(p.Records)
+		if n == 0 {
+			return
+		}
+		at.set(p.Topic, p.Partition, p.Records[n-1].Offset+1)
+		rs := make([]*Record, 0, n)
+		for _, r := range p.Records {
+			if !r.Attrs.IsControl() {
+				rs = append(rs, r)
+			}
+		}
+		records += len(rs)
+		s.o.Lag.handled(rs[max(len(rs)-1, 0):])
+		work.Go(func() error {
+			if err := s.transform(ctx, rs, emit); err != nil {
+				return &transformError{err}
+			}
+			return nil
+		})
+	})
+	return records, work.Wait()
+}
+
+func (s *session) gone(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+	s.joined(parts, -1)
+	s.o.Lag.forget(parts)
+	if len(parts) > 0 {
+		s.log.Info("partitions revoked", "partitions", parts, "total", s.owned)
+	}
+}
+
+// joined is called from franz-go's group goroutine only.
+func (s *session) joined(parts map[string][]int32, sign int) {
+	for _, ps := range parts {
+		s.owned += sign * len(ps)
+	}
+	if s.o.Joined != nil {
+		s.o.Joined(s.owned)
+	}
+}
