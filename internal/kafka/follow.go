@@ -130,7 +130,7 @@ func split(fs kgo.Fetches, lag *Lag) ([]*Record, Offsets) {
 func fetchError(fs kgo.Fetches) error {
 	for _, e := range fs.Errors() {
 		var lost *kgo.ErrDataLoss
-		if errors.As(e.Err, &lost) || retriable(e.Err) {
+		if !fenced(e.Err) && (errors.As(e.Err, &lost) || retriable(e.Err)) {
 			continue
 		}
 		if e.Topic == "" {
