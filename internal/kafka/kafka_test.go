@@ -240,8 +240,11 @@ func TestSessionFenced(t *testing.T) {
 		t.Errorf("got %v, want ErrFenced naming the slot", err)
 	}
 	cancel()
-	if err := <-secondErr; err != nil {
-		t.Errorf("successor: got %v, want nil", err)
+	// What the first still had under way may reach the coordinator after the
+	// second took the ID, and fence that one too. Two of them going on is what
+	// must not happen.
+	if err := <-secondErr; err != nil && !errors.Is(err, kafka.ErrFenced) {
+		t.Errorf("successor: got %v, want nil or ErrFenced", err)
 	}
 }
 
