@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -8,7 +9,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// transcode returns JSON as MessagePack, whole numbers as integers.
+// transcode returns JSON as MessagePack, whole numbers as integers and names in
+// their order.
 func transcode(t testing.TB, text string) []byte {
 	t.Helper()
 	dec := json.NewDecoder(strings.NewReader(text))
@@ -17,11 +19,14 @@ func transcode(t testing.TB, text string) []byte {
 	if err := dec.Decode(&v); err != nil {
 		t.Fatal(err)
 	}
-	b, err := msgpack.Marshal(numbers(v))
-	if err != nil {
+	var b bytes.Buffer
+	enc := msgpack.NewEncoder(&b)
+	enc.SetSortMapKeys(true)
+	enc.UseCompactInts(true)
+	if err := enc.Encode(numbers(v)); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return b.Bytes()
 }
 
 // numbers replaces the json.Numbers in v.
