@@ -65,18 +65,23 @@ func (t *Type) Append(dst []byte, h *Head, kind string, f wire.Format, body []by
 		return dst, 0, &message.Fault{Code: message.CodeContentType, Field: BodyPath, Reason: "neither JSON nor MessagePack"}
 	}
 	s := states.Get().(*state)
-	s.c.reset(body, f == wire.Msgpack)
-	s.out, s.unknown = t.appendHead(dst, h, k), 0
-	fault := s.body(t.kinds[k])
-	out, unknown = s.out, s.unknown
-	s.out, s.c.b, s.c.text = nil, nil, nil
-	s.spans = s.spans[:0]
+	out, unknown, fault := s.append(t, dst, h, k, f, body)
 	states.Put(s)
 	if fault != nil {
 		fault.Field = join(BodyPath, fault.Field)
 		return dst, 0, fault
 	}
 	return out, unknown, nil
+}
+
+// append does the work of Append. s keeps nothing of its arguments.
+func (s *state) append(t *Type, dst []byte, h *Head, kind int, f wire.Format, body []byte) ([]byte, int, *message.Fault) {
+	s.c.reset(body, f == wire.Msgpack)
+	s.out, s.unknown, s.spans = t.appendHead(dst, h, kind), 0, s.spans[:0]
+	fault := s.body(t.kinds[kind])
+	out := s.out
+	s.out, s.c.b, s.c.text = nil, nil, nil
+	return out, s.unknown, fault
 }
 
 func (t *Type) appendHead(b []byte, h *Head, kind int) []byte {
