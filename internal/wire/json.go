@@ -283,7 +283,11 @@ func (s *scanner) unquote(quoted []byte) []byte {
 // finite reports whether a JSON number is in the range of float64.
 func finite(v []byte) bool {
 	// Without an exponent, 300 digits are below the largest float64.
-	if len(v) <= 300 && bytes.IndexByte(v, 'e') < 0 && bytes.IndexByte(v, 'E') < 0 {
+	short := len(v) <= 300
+	for i := 0; short && i < len(v); i++ {
+		short = v[i]|0x20 != 'e'
+	}
+	if short {
 		return true
 	}
 	_, err := strconv.ParseFloat(string(v), 64)
