@@ -1,0 +1,488 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"sluice/agent"
+)
+
+// ledger is what a gateway knows over all connections of one session.
+type ledger struct {
+	t  *testing.T
+	mu sync.Mutex
+	// frames are the bytes of each number, as they first came.
+	frames map[uint64][]byte
+	stored map[uint64]int64 // the index in the body of what was taken
+	// settled is the number up to which the agent may have been told everything.
+	settled uint64
+	told    map[uint64]bool // refused
+	cuts    int
+}
+
+// serve takes, refuses, forgets to ack and cuts off as rng says, until there
+// have been want cuts.
+func (l *ledger) serve(c *fakeConn, rng *rand.Rand, want int) {
+	l.mu.Lock()
+	limit, window := 256<<10, 1+rng.IntN(40)
+	if rng.IntN(3) == 0 {
+		limit = 600
+	}
+	for seq := uint64(1); seq < c.nextSeq; seq++ {
+		if _, ok := l.stored[seq]; !ok && !l.told[seq] {
+			l.t.Errorf("connection begins at %d, and frame %d was neither taken nor refused", c.nextSeq, seq)
+		}
+	}
+	end, last := -1, l.cuts >= want
+	if !last {
+		l.cuts++
+		end = rng.IntN(60)
+	}
+	l.mu.Unlock()
+	if end == 0 {
+		return // before the welcome
+	}
+	c.welcome("a1", limit, window)
+	if rng.IntN(4) == 0 {
+		c.say(object{"future": object{"any": []int{1}}})
+	}
+	for n := 1; n != end; n++ {
+		seq, b, err := c.read()
+		if err != nil {
+			return
+		}
+		l.frame(c, seq, b, limit, window, last || rng.IntN(8) == 0)
+	}
+}
+
+func (l *ledger) frame(c *fakeConn, seq uint64, b []byte, limit, window int, ack bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq > l.settled+uint64(window) {
+		l.t.Errorf("frame %d with everything settled up to %d and a window of %d", seq, l.settled, window)
+	}
+	if was, ok := l.frames[seq]; ok && !bytes.Equal(was, b) {
+		l.t.Errorf("frame %d came again as %q, was %q", seq, b, was)
+	}
+	l.frames[seq] = bytes.Clone(b)
+	switch {
+	case len(b) > limit:
+		l.told[seq] = true
+		c.refuse(seq, limit)
+	case !l.told[seq]:
+		e := c.envelope(b)
+		if e.ID != "a1" || e.Type != "system_metrics" || e.Data.Type != "load" {
+			l.t.Errorf("envelope of frame %d: %+v", seq, e)
+		}
+		l.stored[seq] = integer(e.Data.Body["index"])
+	}
+	if ack || seq >= l.settled+uint64(window) { // or the agent would wait for ever
+		c.ack(seq)
+		l.settled = max(l.settled, seq)
+	}
+	for l.told[l.settled+1] {
+		l.settled++
+	}
+}
+
+func integer(v any) int64 {
+	var n int64
+	if _, err := fmt.Sscan(fmt.Sprint(v), &n); err != nil {
+		return -1
+	}
+	return n
+}
+
+// TestEveryFrameArrives cuts a connection a hundred times, mostly with acks on
+// the way, while frames are sent: each taken frame arrives in its place, under
+// its number, as the same bytes, or is refused and reported once.
+func TestEveryFrameArrives(t *testing.T) {
+	for _, encoding := range []string{agent.JSON, agent.Msgpack} {
+		for seed := uint64(1); seed <= 3; seed++ {
+			t.Run(fmt.Sprintf("%s/seed %d", encoding, seed), func(t *testing.T) {
+				const cuts = 100
+				l := &ledger{t: t, frames: map[uint64][]byte{}, stored: map[uint64]int64{}, told: map[uint64]bool{}}
+				g := startGateway(t, func(c *fakeConn) {
+					l.mu.Lock()
+					rng := rand.New(rand.NewPCG(seed, uint64(l.cuts)))
+					l.mu.Unlock()
+					l.serve(c, rng, cuts)
+				})
+				var mu sync.Mutex
+				refused, acked := map[uint64]int{}, uint64(0)
+				c, _ := newClient(t, agent.Config{URL: g.url, Encoding: encoding, Buffer: 64}, agent.Options{
+					OnRefused: func(r agent.Refused) {
+						mu.Lock()
+						defer mu.Unlock()
+						refused[r.Seq]++
+						if r.Code != "too_large" || r.Limit != 600 || len(r.Frame) <= 600 {
+							t.Errorf("refused %+v", r)
+						}
+					},
+					OnAck: func(seq uint64) {
+						mu.Lock()
+						defer mu.Unlock()
+						if seq <= acked {
+							t.Errorf("ack of %d after %d", seq, acked)
+						}
+						acked = seq
+					},
+				})
+				stop := run(t, c)
+
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				rng := rand.New(rand.NewPCG(seed, 1<<40))
+				taken := 0
+				enough := func() bool {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					return l.cuts >= cuts && taken >= 500
+				}
+				for !enough() {
+					body := object{"index": taken + 1}
+					if rng.IntN(20) == 0 {
+						body["padding"] = strings.Repeat("x", 1000)
+					}
+					err := c.Send(ctx, agent.Message{Type: "system_metrics", Kind: "load", Body: body})
+					var large *agent.TooLarge
+					switch {
+					case errors.As(err, &large):
+						if large.Limit != 600 || large.Size <= 1000 {
+							t.Errorf("%+v", large)
+						}
+					case err != nil:
+						t.Fatalf("Send after %d: %v", taken, err)
+					default:
+						taken++
+					}
+				}
+				flush(t, c)
+				if err := stop(); err != nil {
+					t.Errorf("Run: %v", err)
+				}
+
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				if got := len(l.frames); got != taken {
+					t.Errorf("%d frames came, %d were taken", got, taken)
+				}
+				for seq := uint64(1); seq <= uint64(taken); seq++ {
+					index, stored := l.stored[seq]
+					if !stored && refused[seq] == 0 {
+						t.Errorf("frame %d is lost", seq)
+					}
+					if stored && index != int64(seq) {
+						t.Errorf("frame %d is message %d", seq, index)
+					}
+					if refused[seq] > 1 {
+						t.Errorf("frame %d was reported refused %d times", seq, refused[seq])
+					}
+				}
+				if len(l.told) == 0 || len(refused) == 0 {
+					t.Error("nothing was refused, so nothing was learned about it")
+				}
+				if got := c.Acked(); got != uint64(taken) {
+					t.Errorf("Acked = %d, want %d", got, taken)
+				}
+			})
+		}
+	}
+}
+
+// TestRefusedCostsOnlyItself fills the buffer around a frame that a smaller
+// limit makes too large, over connections that end without an ack.
+func TestRefusedCostsOnlyItself(t *testing.T) {
+	const n, large, limit = 50, 25, 1000
+	var mu sync.Mutex
+	places := map[string]uint64{}
+	g := startGateway(t, func(c *fakeConn) {
+		c.welcome("a1", limit, 200)
+		for i := 0; ; i++ {
+			if c.number < 3 && i == 40 {
+				return
+			}
+			seq, b, err := c.read()
+			if err != nil {
+				return
+			}
+			if len(b) > limit {
+				c.refuse(seq, limit)
+				continue
+			}
+			mu.Lock()
+			places[fmt.Sprint(c.envelope(b).Data.Body["index"])] = seq
+			mu.Unlock()
+			if c.number >= 3 {
+				c.ack(seq)
+			}
+		}
+	})
+	var refused []agent.Refused
+	c, _ := newClient(t, agent.Config{URL: g.url, Buffer: n}, agent.Options{
+		OnRefused: func(r agent.Refused) { refused = append(refused, r) },
+	})
+	for i := 1; i <= n; i++ {
+		body := object{"index": i}
+		if i == large {
+			body["padding"] = strings.Repeat("x", 2*limit)
+		}
+		if err := c.TrySend(agent.Message{Type: "system_metrics", Kind: "load", Body: body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.TrySend(agent.Message{Type: "system_metrics", Kind: "load", Body: object{}}); !errors.Is(err, agent.ErrFull) {
+		t.Fatalf("TrySend to a full buffer: %v", err)
+	}
+	stop := run(t, c)
+	flush(t, c)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if len(refused) != 1 || refused[0].Seq != large {
+		t.Errorf("refused %+v, want frame %d once", refused, large)
+	}
+	for i := 1; i <= n; i++ {
+		if got := places[fmt.Sprint(i)]; i != large && got != uint64(i) {
+			t.Errorf("message %d came as frame %d", i, got)
+		}
+	}
+}
+
+// TestRefusedLast settles a refused frame that no ack will ever follow.
+func TestRefusedLast(t *testing.T) {
+	g := startGateway(t, func(c *fakeConn) {
+		c.welcome("a1", 100, 8)
+		for {
+			seq, _, err := c.read()
+			if err != nil {
+				return
+			}
+			c.refuse(seq, 100)
+		}
+	})
+	c, _ := newClient(t, agent.Config{URL: g.url}, agent.Options{})
+	for range 3 {
+		if err := c.TrySend(agent.Message{Type: "system_metrics", Kind: "load", Body: object{"p": strings.Repeat("x", 100)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, c)
+	flush(t, c)
+}
+
+// countingConn counts the writes that reach the network.
+type countingConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// TestBurst sends what waits in the buffer in few writes.
+func TestBurst(t *testing.T) {
+	const n = 1000
+	g := startGateway(t, func(c *fakeConn) {
+		c.welcome("a1", 256<<10, 1024)
+		for {
+			seq, _, err := c.read()
+			if err != nil {
+				return
+			}
+			if seq == n {
+				c.ack(seq)
+			}
+		}
+	})
+	var writes atomic.Int64
+	c, _ := newClient(t, agent.Config{URL: g.url}, agent.Options{
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return countingConn{conn, &writes}, err
+		},
+	})
+	for range n {
+		if err := c.TrySend(agent.Message{Type: "system_metrics", Kind: "load", Body: object{"load1": 0.5, "load5": 0.4, "load15": 0.3}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, c)
+	flush(t, c)
+	if got := writes.Load(); got > 12 {
+		t.Errorf("%d frames took %d writes", n, got)
+	} else {
+		t.Logf("%d frames, %d writes, the request and hello among them", n, got)
+	}
+}
+
+func TestSendWaitsForRoom(t *testing.T) {
+	release := make(chan struct{})
+	g := startGateway(t, func(c *fakeConn) {
+		c.welcome("a1", 256<<10, 8)
+		<-release
+		c.ackAll(nil)
+	})
+	c, _ := newClient(t, agent.Config{URL: g.url, Buffer: 2}, agent.Options{})
+	m := agent.Message{Type: "system_metrics", Kind: "load", Body: object{}}
+	for range 2 {
+		if err := c.Send(context.Background(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := c.Send(ended, m); !errors.Is(err, context.Canceled) {
+		t.Errorf("Send with a context that ended: %v", err)
+	}
+	run(t, c)
+	sent := make(chan error, 1)
+	go func() { sent <- c.Send(context.Background(), m) }()
+	select {
+	case err := <-sent:
+		t.Errorf("Send did not wait: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	flush(t, c)
+	if got := c.Acked(); got != 3 {
+		t.Errorf("Acked = %d, want 3", got)
+	}
+}
+
+// TestStop ends a client with frames still to go: they go, and the gateway sees
+// a close that says the agent is done.
+func TestStop(t *testing.T) {
+	ended := make(chan error, 1)
+	var got atomic.Int64
+	g := startGateway(t, func(c *fakeConn) {
+		c.welcome("a1", 256<<10, 8)
+		ended <- c.ackAll(func(uint64, []byte) { got.Add(1) })
+	})
+	c, _ := newClient(t, agent.Config{URL: g.url, Linger: patience}, agent.Options{})
+	m := agent.Message{Type: "system_metrics", Kind: "load", Body: object{}}
+	for range 100 {
+		if err := c.TrySend(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := c.Run(ctx); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if err := <-ended; !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+		t.Errorf("connection ended with %v, want close 1000", err)
+	}
+	if got.Load() != 100 || c.Pending() != 0 {
+		t.Errorf("%d frames came and %d are pending, want 100 and 0", got.Load(), c.Pending())
+	}
+	for name, err := range map[string]error{
+		"TrySend": c.TrySend(m), "Send": c.Send(context.Background(), m),
+	} {
+		if !errors.Is(err, agent.ErrClosed) {
+			t.Errorf("%s after Run: %v, want ErrClosed", name, err)
+		}
+	}
+	if err := c.Run(context.Background()); err == nil {
+		t.Error("a client ran twice")
+	}
+}
+
+// TestStopWhileGatewayReadsNothing ends a client whose write hangs.
+func TestStopWhileGatewayReadsNothing(t *testing.T) {
+	hold := make(chan struct{})
+	welcomed := make(chan struct{})
+	g := startGateway(t, func(c *fakeConn) {
+		c.welcome("a1", 1<<20, 1024)
+		close(welcomed)
+		<-hold
+	})
+	defer close(hold)
+	c, out := newClient(t, agent.Config{URL: g.url, Encoding: agent.JSON, BufferBytes: 64 << 20, Linger: time.Millisecond}, agent.Options{})
+	m := agent.Message{Type: "system_metrics", Kind: "load", Body: object{"p": strings.Repeat("x", 200<<10)}}
+	for range 200 {
+		if err := c.TrySend(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := run(t, c)
+	<-welcomed
+	if err := stop(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if c.Pending() != 200 || !strings.Contains(out.String(), "200 frames are lost") {
+		t.Errorf("%d pending, and the log says\n%s", c.Pending(), out)
+	}
+	if err := c.Flush(context.Background()); !errors.Is(err, agent.ErrClosed) {
+		t.Errorf("Flush after Run: %v, want ErrClosed", err)
+	}
+}
+
+// TestFalseAck shows that an ack of what was never sent loses nothing.
+func TestFalseAck(t *testing.T) {
+	g := startGateway(t, func(c *fakeConn) {
+		c.welcome("a1", 256<<10, 1)
+		if c.number == 0 {
+			if _, _, err := c.read(); err != nil {
+				t.Error(err)
+			}
+			c.ack(2)
+			if _, _, err := c.read(); !websocket.IsCloseError(err, websocket.CloseProtocolError) {
+				t.Errorf("connection ended with %v, want close 1002", err)
+			}
+			return
+		}
+		if c.nextSeq != 1 {
+			t.Errorf("second connection begins at %d, want 1", c.nextSeq)
+		}
+		c.ackAll(nil)
+	})
+	c, _ := newClient(t, agent.Config{URL: g.url}, agent.Options{})
+	for range 3 {
+		if err := c.TrySend(agent.Message{Type: "system_metrics", Kind: "load", Body: object{}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, c)
+	flush(t, c)
+}
+
+// TestPing answers the gateway's pings.
+func TestPing(t *testing.T) {
+	pong := make(chan string, 1)
+	g := startGateway(t, func(c *fakeConn) {
+		c.welcome("a1", 256<<10, 8)
+		c.ws.SetPongHandler(func(s string) error { pong <- s; return nil })
+		if err := c.ws.WriteControl(websocket.PingMessage, []byte("are you there"), time.Now().Add(patience)); err != nil {
+			t.Error(err)
+		}
+		c.ackAll(nil)
+	})
+	c, _ := newClient(t, agent.Config{URL: g.url}, agent.Options{})
+	run(t, c)
+	select {
+	case got := <-pong:
+		if want := "are you there"; got != want {
+			t.Errorf("pong %q, want %q", got, want)
+		}
+	case <-time.After(patience):
+		t.Error("no pong")
+	}
+}
