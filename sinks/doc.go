@@ -1,7 +1,7 @@
 // Package sinks is the way out: the contract that every sink fulfils and the
 // runner that feeds one from the typed topics.
 //
-//	typed topics ─► Group or Reader ─► runner ─► batch ─► Sink.Write ─► commit
+//	typed topics ─► group or reader ─► runner ─► batch ─► Sink.Write ─► commit
 //	                                     │ ▲                  │
 //	                                     │ └── again, later ◄─┤ any other error
 //	                                     └──► dead letters ◄──┘ *Rejected

@@ -82,9 +82,9 @@ type Env struct {
 	Meters prometheus.Registerer
 	// Out is where a sink that prints puts its data; os.Stdout in a process.
 	Out io.Writer
-	// Caught is called by no one but the sink: it reports whether the sink was
-	// given everything that stood in its topics when it started; for a Broadcast
-	// sink, everything of its History.
+	// Caught is called by no one but the sink: it reports whether a Broadcast
+	// sink was given everything of its History that stood in its topics when it
+	// started. It is always true for a Shared sink, which does not start anew.
 	Caught func() bool
 }
 
