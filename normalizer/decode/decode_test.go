@@ -78,7 +78,7 @@ func print(items []Item, err error) string {
 		fmt.Fprintf(&b, "error %s: %v\n", err.(*message.Fault).Code, err)
 	}
 	for i, it := range items {
-		fmt.Fprintf(&b, "item %d\n", i)
+		fmt.Fprintf(&b, "item %d, %s\n", i, it.Format.ContentType())
 		for _, field := range [][2]string{{"type", it.Type}, {"kind", it.Kind}, {"node", it.Node}} {
 			if field[1] != "" {
 				fmt.Fprintf(&b, "  %s %s\n", field[0], field[1])
