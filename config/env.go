@@ -64,22 +64,18 @@ func variables(n *node, tree map[string]any) []variable {
 		if !n.isMap() {
 			return
 		}
-		keys := map[string]bool{}
-		for _, k := range f.v.MapKeys() {
-			keys[k.String()] = true
-		}
+		defs := map[string]*yaml.Node{}
 		if m, ok := lookup(tree, n.path).(map[string]any); ok {
 			for k := range m {
-				keys[k] = true
+				defs[k] = nil
 			}
 		}
-		for _, k := range slices.Sorted(maps.Keys(keys)) {
+		for i := 0; i+1 < len(f.def.Content); i += 2 {
+			defs[f.def.Content[i].Value] = f.def.Content[i+1]
+		}
+		for _, k := range slices.Sorted(maps.Keys(defs)) {
 			path := append(slices.Clone(n.path), k)
-			v := variable{name: envName(path), path: path, t: f.v.Type().Elem(), doc: n.doc}
-			if e := f.v.MapIndex(reflect.ValueOf(k).Convert(f.v.Type().Key())); e.IsValid() {
-				v.def = encode(e)
-			}
-			out = append(out, v)
+			out = append(out, variable{envName(path), path, f.v.Type().Elem(), n.doc, defs[k]})
 		}
 	})
 	return out
@@ -170,8 +166,7 @@ func (l *Loader) environment(tree map[string]any) map[string]setting {
 // Env writes every variable that sets something bound: its name, kind, default
 // and meaning. <NAME> stands for a name that the file gives.
 func (l *Loader) Env(w io.Writer) error {
-	tree := l.merge()
-	list := variables(l.root, tree)
+	list := variables(l.root, l.known())
 	for _, p := range l.plugins {
 		for _, plugin := range slices.Sorted(maps.Keys(p.kinds)) {
 			for _, v := range variables(p.node(l, plugin), nil) {

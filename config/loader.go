@@ -34,7 +34,8 @@ type Loader struct {
 	root     *node
 	plugins  []plugins
 
-	stale    bool // tree is older than what is bound
+	base     map[string]any // all layers but the environment, for what must be known to bind
+	stale    bool           // tree is older than what is bound
 	tree     map[string]any
 	merged   []Problem // found by merging: the environment
 	warnings []string
@@ -71,7 +72,7 @@ func (l *Loader) Default(path string, v any) {
 		panic(fmt.Sprintf("config: default %q: %T is no mapping", path, v))
 	}
 	overlay(l.defaults, tree)
-	l.stale = true
+	l.base, l.stale = nil, true
 }
 
 // overlay puts src over dst.
@@ -121,7 +122,7 @@ func layer(v reflect.Value) any {
 // Read reads the file and merges. Its error is an *Error that says why the file
 // cannot be read at all; what is wrong within is left to Decode.
 func (l *Loader) Read() error {
-	l.stale = true
+	l.base, l.stale = nil, true
 	if l.src.File == "" {
 		return nil
 	}
@@ -164,23 +165,13 @@ func withoutName(err error) error {
 	return err
 }
 
-// merge returns the merged tree. The names of variables depend on what is bound,
-// so it is made anew after each Bind.
-func (l *Loader) merge() map[string]any {
-	if !l.stale {
-		return l.tree
-	}
-	l.merged, l.warnings = nil, nil
+// below returns what the layers under the flags give, the environment left out
+// unless set says what each variable sets.
+func (l *Loader) below(set map[string]setting) *koanf.Koanf {
 	k := koanf.New(delim)
-	load := func(p koanf.Provider) {
-		if err := k.Load(p, nil); err != nil {
-			l.merged = append(l.merged, origin{}.problem(nil, "merge: "+err.Error()))
-		}
-	}
-	load(confmap.Provider(l.defaults, ""))
-	load(confmap.Provider(l.file, ""))
-	set := l.environment(k.Raw())
-	load(env.Provider(delim, env.Opt{
+	l.load(k, confmap.Provider(l.defaults, ""))
+	l.load(k, confmap.Provider(l.file, ""))
+	l.load(k, env.Provider(delim, env.Opt{
 		Prefix:      envPrefix,
 		EnvironFunc: func() []string { return l.src.Environ },
 		TransformFunc: func(name, _ string) (string, any) {
@@ -191,12 +182,45 @@ func (l *Loader) merge() map[string]any {
 			return join(s.path), s.value
 		},
 	}))
-	flags := map[string]any{}
-	for path, text := range l.src.Flags {
-		flags[join(split(path))] = value{Text: text, Tag: textTag, From: origin{Source: fromFlag}}
+	return k
+}
+
+// load puts a layer on top of k.
+func (l *Loader) load(k *koanf.Koanf, p koanf.Provider) {
+	if err := k.Load(p, nil); err != nil {
+		l.merged = append(l.merged, origin{}.problem(nil, "merge: "+err.Error()))
 	}
-	load(confmap.Provider(flags, delim))
-	l.tree, l.stale = k.Raw(), false
+}
+
+// flags returns the layer of the flags.
+func (l *Loader) flags() koanf.Provider {
+	flat := map[string]any{}
+	for path, text := range l.src.Flags {
+		flat[join(split(path))] = value{Text: text, Tag: textTag, From: origin{Source: fromFlag}}
+	}
+	return confmap.Provider(flat, delim)
+}
+
+// known returns the merged tree without the environment, in which no name can be
+// made up.
+func (l *Loader) known() map[string]any {
+	if l.base == nil {
+		k := l.below(nil)
+		l.load(k, l.flags())
+		l.base = k.Raw()
+	}
+	return l.base
+}
+
+// merge returns the merged tree. The names of variables depend on what is bound,
+// so it is made anew after each Bind.
+func (l *Loader) merge() map[string]any {
+	if l.stale || l.tree == nil {
+		l.merged, l.warnings = nil, nil
+		k := l.below(l.environment(l.known()))
+		l.load(k, l.flags())
+		l.tree, l.stale = k.Raw(), false
+	}
 	return l.tree
 }
 
@@ -206,7 +230,7 @@ var namePattern = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
 // Keys returns the keys of the mapping at path in order, such as the names of
 // sinks. A key that cannot be a name is left out and becomes a problem.
 func (l *Loader) Keys(path string) []string {
-	m, _ := lookup(l.merge(), split(path)).(map[string]any)
+	m, _ := lookup(l.known(), split(path)).(map[string]any)
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		if namePattern.MatchString(name) {
@@ -227,7 +251,7 @@ func (l *Loader) String(path string) string {
 	if s := l.getenv(envName(split(path))); s != "" {
 		return s
 	}
-	v, _ := lookup(l.merge(), split(path)).(value)
+	v, _ := lookup(l.known(), split(path)).(value)
 	return v.Text
 }
 

@@ -76,7 +76,9 @@ func encode(v reflect.Value) *yaml.Node {
 		}
 		return n
 	case t == durationType:
-		return textNode(FormatDuration(time.Duration(v.Int())))
+		return unitNode(FormatDuration(time.Duration(v.Int())))
+	case t == sizeType:
+		return unitNode(Size(v.Int()).String())
 	}
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
 		b, err := m.MarshalText()
@@ -98,11 +100,23 @@ func encode(v reflect.Value) *yaml.Node {
 }
 
 // textNode returns s as a YAML string, quoted wherever a plain one could be read
-// as anything else.
+// as anything else, by readers of YAML 1.1 too.
 func textNode(s string) *yaml.Node {
-	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	var n yaml.Node
+	if err := n.Encode(s); err != nil || n.Kind != yaml.ScalarNode {
+		n = yaml.Node{Kind: yaml.ScalarNode}
+	}
+	n.Tag, n.Value = "!!str", s
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) || strings.TrimSpace(s) != s {
 		n.Style = yaml.DoubleQuotedStyle
 	}
-	return n
+	return &n
+}
+
+// unitNode returns a duration or size, as a number where it has no unit.
+func unitNode(s string) *yaml.Node {
+	if _, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: s}
+	}
+	return textNode(s)
 }

@@ -49,7 +49,7 @@ func (l *Loader) checkPlugins() {
 			if _, ok := p.kinds[plugin]; ok || l.reported(split(section)) {
 				continue
 			}
-			_, isSection := lookup(l.merge(), split(section)).(map[string]any)
+			_, isSection := lookup(l.known(), split(section)).(map[string]any)
 			switch {
 			case !isSection:
 				l.Problem(section, "got no mapping, wanted one with a plugin, one of %s", strings.Join(known, ", "))

@@ -102,10 +102,10 @@ func (d *document) syntax(err error, b []byte) {
 		text = text[len(m[0]):]
 	}
 	if strings.HasPrefix(text, "did not find expected") {
-		// The parser, unlike the scanner, counts lines from 0 and names the one
+		// The parser, unlike the scanner, counts lines from 0, and may name the one
 		// where the list or mapping that has no end begins.
 		line++
-		text += " in what begins here"
+		text += " in this line or what begins in it"
 	}
 	if m := anchorOf.FindStringSubmatch(text); m != nil {
 		before, _, _ := bytes.Cut(b, []byte("*"+m[1]))
