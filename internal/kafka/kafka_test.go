@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,11 +148,12 @@ func TestSessionCopiesOnce(t *testing.T) {
 	defer cancel()
 	var lag kafka.Lag
 	var once sync.Once
+	var counted atomic.Int64
 	ended := make(chan error, 1)
 	go func() {
 		ended <- c.RunSession(ctx, kafka.SessionOptions{
 			Group: "copy", Topics: []string{message.TopicIngest}, Slot: "1", Every: 10 * time.Millisecond, Parallel: 2, Lag: &lag,
-		}, quiet, func(_ context.Context, rs []*kafka.Record, emit func(*kafka.Record)) error {
+		}, quiet, func(_ context.Context, rs []*kafka.Record, emit func(*kafka.Record)) (func(), error) {
 			for _, r := range rs {
 				emit(&kafka.Record{Topic: message.Topic("load"), Key: r.Key, Value: r.Value})
 			}
@@ -159,7 +161,7 @@ func TestSessionCopiesOnce(t *testing.T) {
 			once.Do(func() {
 				emit(&kafka.Record{Topic: message.Topic("load"), Key: []byte("bad"), Value: make([]byte, kafka.MaxMessage+1)})
 			})
-			return nil
+			return func() { counted.Add(int64(len(rs))) }, nil
 		})
 	}()
 	rs := kafkatest.Wait(t, c, func(rs []*kafka.Record) bool { return len(rs) >= n }, message.Topic("load"))
@@ -192,6 +194,9 @@ func TestSessionCopiesOnce(t *testing.T) {
 			t.Fatalf("lag stays at %d", left)
 		}
 	}
+	if got := counted.Load(); got != n {
+		t.Errorf("counted %d committed records, want %d: an aborted transaction must not count", got, n)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("RunSession: %v", err)
@@ -209,9 +214,9 @@ func TestSessionFenced(t *testing.T) {
 					once.Do(func() { close(joined) })
 				}
 			},
-		}, quiet, func(_ context.Context, rs []*kafka.Record, emit func(*kafka.Record)) error {
+		}, quiet, func(_ context.Context, rs []*kafka.Record, emit func(*kafka.Record)) (func(), error) {
 			emit(&kafka.Record{Topic: message.Topic("load"), Value: rs[0].Value})
-			return nil
+			return nil, nil
 		})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

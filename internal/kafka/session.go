@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -33,15 +34,15 @@ type SessionOptions struct {
 	// Joined, if not nil, is told with every change how many partitions this
 	// member reads.
 	Joined func(partitions int)
-	// Done, if not nil, is told after each commit how many records it held.
-	Done func(records int)
 }
 
 // Transform turns records of one partition, in order, into records to produce,
-// which it gives to emit. It is called for several partitions at a time, must be
-// pure but for counting, and may be called again for the same records after an
-// abort. An error ends the session: nothing of the transaction is kept.
-type Transform func(ctx context.Context, rs []*Record, emit func(*Record)) error
+// which it gives to emit. It is called for several partitions at a time and again
+// for the same records after an abort, so it changes nothing but what it emits.
+// committed, if not nil, is called once when the transaction is committed: what
+// counts outcomes belongs there. An error ends the session, and nothing of the
+// transaction is kept.
+type Transform func(ctx context.Context, rs []*Record, emit func(*Record)) (committed func(), err error)
 
 const (
 	// A transaction that a dead member left open is aborted by the broker after
@@ -198,9 +199,11 @@ func (s *session) transact(ctx context.Context) error {
 	defer cancel()
 	records, at := 0, Offsets{}
 	var terr error
+	var counts []func()
 	for {
-		n, err := s.batch(ctx, fs, at, emit)
+		n, then, err := s.batch(ctx, fs, at, emit)
 		records += n
+		counts = append(counts, then...)
 		if err != nil {
 			terr = err
 			break
@@ -235,15 +238,20 @@ func (s *session) transact(ctx context.Context) error {
 		return nil
 	}
 	s.o.Lag.advance(at)
-	if s.o.Done != nil {
-		s.o.Done(records)
+	for _, count := range counts {
+		count()
 	}
 	return nil
 }
 
-// batch transforms the partitions of a poll, several at a time.
-func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit func(*Record)) (int, error) {
-	var work errgroup.Group
+// batch transforms the partitions of a poll, several at a time, and returns how
+// many records it held and what to call when they are committed.
+func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit func(*Record)) (int, []func(), error) {
+	var (
+		work   errgroup.Group
+		mu     sync.Mutex
+		counts []func()
+	)
 	work.SetLimit(max(s.o.Parallel, 1))
 	records := 0
 	fs.EachPartition(func(p kgo.FetchTopicPartition) {
@@ -264,13 +272,20 @@ func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit fu
 		records += len(rs)
 		s.o.Lag.handled(rs[max(len(rs)-1, 0):])
 		work.Go(func() error {
-			if err := s.transform(ctx, rs, emit); err != nil {
+			count, err := s.transform(ctx, rs, emit)
+			if err != nil {
 				return &transformError{err}
+			}
+			if count != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				counts = append(counts, count)
 			}
 			return nil
 		})
 	})
-	return records, work.Wait()
+	err := work.Wait()
+	return records, counts, err
 }
 
 func (s *session) gone(_ context.Context, _ *kgo.Client, parts map[string][]int32) {

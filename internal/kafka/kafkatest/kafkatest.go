@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/internal/kafka"
+	"sluice/message"
 )
 
 // New starts a broker in this process that ends with the test, makes sluice's
@@ -80,4 +81,18 @@ func Wait(t testing.TB, c kafka.Config, enough func([]*kafka.Record) bool, topic
 		t.Fatalf("topics %v: waited a minute, have %d records", topics, len(all))
 	}
 	return all
+}
+
+// Typed returns a record of a data type's topic: the only message of frame f,
+// with this value as it is.
+func Typed(t testing.TB, dataType string, f *message.Frame, value []byte) *kafka.Record {
+	t.Helper()
+	var made kafka.Typed
+	r, err := made.Make(message.Topic(dataType), f, 0, 1, func(dst []byte, _ string) ([]byte, error) {
+		return append(dst, value...), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

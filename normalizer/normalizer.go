@@ -1,0 +1,105 @@
+package normalizer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/kafka"
+	"sluice/message"
+	"sluice/normalizer/decode"
+	"sluice/schemas"
+)
+
+// Group is the consumer group of all normalizers.
+const Group = "sluice.normalizer"
+
+// Options are what a Normalizer works with.
+type Options struct {
+	Config Config
+	Kafka  kafka.Config
+	Types  *schemas.Set
+	// Decoders are those of other protocols than sluice's own, by protocol.
+	Decoders map[string]decode.Decoder
+	// Publish makes the schemas of Types known on the schemas topic. It is called
+	// once, before the first record is read.
+	Publish func(context.Context) error
+	// Embedded says that the broker is the embedded one, on which a transactional
+	// ID that stays the same can hide records after a kill.
+	Embedded bool
+	Log      *slog.Logger
+	Meters   prometheus.Registerer
+}
+
+// Normalizer is one member of the group.
+type Normalizer struct {
+	o      Options
+	rules  *rules
+	meters *meters
+	lag    *kafka.Lag
+	joined atomic.Bool
+}
+
+// New returns a Normalizer that has not begun.
+func New(o Options) *Normalizer {
+	o.Log = o.Log.With("stage", Stage)
+	lag := new(kafka.Lag)
+	r := &rules{
+		types: o.Types, decoders: newDecoders(o.Decoders), topics: map[string]string{},
+		past: o.Config.Past, future: o.Config.Future,
+	}
+	for _, name := range o.Types.Names() {
+		r.topics[name] = message.Topic(name)
+	}
+	return &Normalizer{o: o, rules: r, meters: newMeters(o.Meters, lag), lag: lag}
+}
+
+// Run normalizes until the context ends. It returns an error that wraps
+// kafka.ErrFenced when another normalizer uses the same slot.
+func (n *Normalizer) Run(ctx context.Context) error {
+	if err := n.o.Publish(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("publish schemas: %w", err)
+	}
+	err := n.o.Kafka.RunSession(ctx, kafka.SessionOptions{
+		Group:    Group,
+		Topics:   []string{message.TopicIngest},
+		Slot:     n.o.Config.Slot,
+		Fresh:    n.o.Embedded,
+		Every:    n.o.Config.Commit,
+		Parallel: runtime.GOMAXPROCS(0),
+		Lag:      n.lag,
+		Joined:   func(int) { n.joined.Store(true) },
+	}, n.o.Log, n.transform)
+	if errors.Is(err, kafka.ErrFenced) {
+		return fmt.Errorf("normalizer: %w", err)
+	}
+	return err
+}
+
+// Ready returns nil once the group has given this member its share, which may
+// be nothing.
+func (n *Normalizer) Ready(context.Context) error {
+	if !n.joined.Load() {
+		return errors.New("not a member of group " + Group + " yet: check that Kafka is reachable")
+	}
+	return nil
+}
+
+// transform converts the frames of one partition.
+func (n *Normalizer) transform(_ context.Context, rs []*kafka.Record, emit func(*kafka.Record)) (func(), error) {
+	c := conversion{rules: n.rules, emit: emit, tally: newTally()}
+	var f message.Frame
+	for _, r := range rs {
+		kafka.Frame(r, &f)
+		c.frame(&f)
+	}
+	return func() { n.meters.add(&c.tally) }, nil
+}
