@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// blockJSON is a frame of 423 bytes, as an agent sends one for each new block.
+// blockJSON is a frame of 425 bytes, as an agent sends one for each new block.
 const blockJSON = `{"id":"agent-0001","type":"ethereum_metrics","time":1795453669123,"data":{"type":"block","body":{` +
 	`"number":644964,"hash":"0x4950aa4950aa4950aa4950aa4950aa4950aa4950aa4950aa4950aa4950aa4950",` +
 	`"parentHash":"0x4950aa4950aa4950aa4950aa4950aa4950aa4950aa4950aa4950aa4950aa4951",` +
