@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -109,14 +110,14 @@ func appendMsgpack(b []byte, v jsontext.Value) ([]byte, error) {
 		s, err := jsontext.AppendUnquote(nil, v)
 		return msgp.AppendString(b, string(s)), err
 	case '0':
-		if i, err := strconv.ParseInt(string(v), 10, 64); err == nil && string(v) != "-0" {
+		if i, err := strconv.ParseInt(string(v), 10, 64); err == nil {
 			return msgp.AppendInt64(b, i), nil
 		}
 		if u, err := strconv.ParseUint(string(v), 10, 64); err == nil {
 			return msgp.AppendUint64(b, u), nil
 		}
 		f, err := strconv.ParseFloat(string(v), 64)
-		if f == math.Trunc(f) && math.Abs(f) > 1<<63 && jsontext.Value(v).IsValid() && isInteger(v) {
+		if f == math.Trunc(f) && math.Abs(f) > 1<<63 && isInteger(v) {
 			return msgp.AppendString(b, string(v)), nil
 		}
 		return msgp.AppendFloat64(b, f), err
@@ -186,3 +187,5 @@ func fullCodec(t testing.TB, typ *Type) *goavro.Codec {
 	}
 	return c
 }
+
+func testTime(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

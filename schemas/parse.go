@@ -49,7 +49,10 @@ var head = [...]struct{ name, typ string }{
 	{"observed_at", `["null",{"type":"long","logicalType":"timestamp-millis"}]`},
 }
 
-var kindName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+var (
+	kindName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+	fieldName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
 
 // parser reads one schema and gathers its problems.
 type parser struct {
@@ -295,13 +298,16 @@ func (p *parser) record(t *typeJSON, path string, f *fieldJSON) *node {
 		if fj.Name != "" {
 			at = path + "." + fj.Name
 		}
-		fn := p.parse(fj.Type, at, t.Namespace, fj)
-		if fn == nil {
-			fn = &node{kind: kindString}
-		}
 		p.index(r, fj.Name, i, at)
-		r.fields = append(r.fields, field{name: fj.Name, node: fn})
-		p.setDefault(&r.fields[i], fj.Default, at)
+		r.fields = append(r.fields, field{name: fj.Name, node: p.parse(fj.Type, at, t.Namespace, fj)})
+		switch fn := r.fields[i].node; {
+		case fn == nil:
+			r.fields[i].node = new(node) // not used: there is a problem
+		case fj.Member != "" && fn.kind != kindArray:
+			p.problem(at, "sluice.member is for arrays of strings")
+		default:
+			p.setDefault(&r.fields[i], fj.Default, at)
+		}
 	}
 	for i := range t.Fields {
 		at := path + "." + t.Fields[i].Name
@@ -319,6 +325,9 @@ func (p *parser) record(t *typeJSON, path string, f *fieldJSON) *node {
 }
 
 func (p *parser) index(r *record, name string, i int, path string) {
+	if !fieldName.MatchString(name) {
+		p.problem(path, "%q is not [A-Za-z_][A-Za-z0-9_]*", name)
+	}
 	if _, twice := r.index[name]; twice {
 		p.problem(path, "the name %q is there twice", name)
 	}
@@ -375,12 +384,9 @@ func (p *parser) properties(n *node, path string, f *fieldJSON) *node {
 	case f.Flag && n.kind != kindBoolean:
 		p.problem(path, "sluice.flag is for booleans")
 	case f.Member != "" && n.kind == kindArray:
-		if n.elem.kind != kindString || n.elem.optional || f.Number || f.Text {
-			p.problem(path, "sluice.member is for arrays of strings, alone")
+		if n.member = f.Member; n.elem.kind != kindString || n.elem.optional {
+			p.problem(path, "sluice.member is for arrays of strings")
 		}
-		n.member = f.Member
-	case f.Member != "" && n.kind != kindString:
-		p.problem(path, "sluice.member is for arrays of strings, alone")
 	}
 	return n
 }

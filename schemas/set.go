@@ -133,8 +133,8 @@ func compile(file string, schema []byte) (*Type, []error) {
 		return fail(err)
 	}
 	t.Schema = string(compact)
-	// goavro is the judge of everything the parser does not look at, such as
-	// the syntax of names.
+	// The two libraries judge what the parser does not look at, such as the
+	// symbols of an enum.
 	if _, err := goavro.NewCodec(t.Schema); err != nil {
 		return fail(err)
 	}
