@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"math"
@@ -36,6 +37,7 @@ type state struct {
 	c       cursor
 	out     []byte
 	spans   []span // of the records being read, the innermost last
+	keys    []span // where in out the names in the maps being read stand
 	tmp     []byte // a record being put in order
 	unknown int
 }
@@ -77,7 +79,8 @@ func (t *Type) Append(dst []byte, h *Head, kind string, f wire.Format, body []by
 // append does the work of Append. s keeps nothing of its arguments.
 func (s *state) append(t *Type, dst []byte, h *Head, kind int, f wire.Format, body []byte) ([]byte, int, *message.Fault) {
 	s.c.reset(body, f == wire.Msgpack)
-	s.out, s.unknown, s.spans = t.appendHead(dst, h, kind), 0, s.spans[:0]
+	s.out, s.unknown = t.appendHead(dst, h, kind), 0
+	s.spans, s.keys = s.spans[:0], s.keys[:0]
 	fault := s.body(t.kinds[kind])
 	out := s.out
 	s.out, s.c.b, s.c.text = nil, nil, nil
@@ -422,27 +425,42 @@ func (s *state) object(n *node) *message.Fault {
 		return s.wanted(n.wants())
 	}
 	start, count := s.open()
+	base := len(s.keys)
 	for l := s.c.list(); ; count++ {
 		more, fault := s.c.more(&l)
 		if fault != nil {
 			return fault
 		}
 		if !more {
-			s.close(start, count)
-			return nil
+			break
 		}
 		name, fault := s.c.name()
 		if fault != nil {
 			return fault
 		}
-		at := len(s.out)
 		s.out = appendString(s.out, name)
+		key := span{start: int32(len(s.out) - len(name)), end: int32(len(s.out))}
+		s.keys = append(s.keys, key)
 		if fault := s.value(n.elem); fault != nil {
-			_, w := binary.Varint(s.out[at:])
-			fault.Field = join(message.Printable(string(s.out[at+w:at+w+len(name)]), 64), fault.Field)
+			fault.Field = join(s.key(key), fault.Field)
 			return fault
 		}
 	}
+	keys := s.keys[base:]
+	s.keys = s.keys[:base]
+	slices.SortFunc(keys, func(a, b span) int { return bytes.Compare(s.out[a.start:a.end], s.out[b.start:b.end]) })
+	for i := 1; i < len(keys); i++ {
+		if a, b := keys[i-1], keys[i]; string(s.out[a.start:a.end]) == string(s.out[b.start:b.end]) {
+			return &message.Fault{Code: message.CodeDuplicate, Field: s.key(b), Reason: "given twice"}
+		}
+	}
+	s.close(start, count)
+	return nil
+}
+
+// key returns a name in a map for the path of a fault.
+func (s *state) key(k span) string {
+	return message.Printable(string(s.out[k.start:k.end]), 64)
 }
 
 // open leaves a byte for the count of a block.

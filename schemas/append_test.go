@@ -248,6 +248,7 @@ func TestAppendHostile(t *testing.T) {
 		{"depth", wire.Msgpack, "\x81\xa1x" + strings.Repeat("\x91", 1<<20), message.Fault{Code: message.CodeDepth, Field: "data.body", Reason: "nested too deep"}},
 		{"twice", wire.JSON, `{"i":1,"i":1}`, message.Fault{Code: message.CodeDuplicate, Field: "data.body.i", Reason: "given twice"}},
 		{"twice", wire.Msgpack, "\x82\xa1i\x01\xa1i\x01", message.Fault{Code: message.CodeDuplicate, Field: "data.body.i", Reason: "given twice"}},
+		{"twice in a map", wire.JSON, `{"map":{"a":[],"b":[1],"\u0061":[2]}}`, message.Fault{Code: message.CodeDuplicate, Field: "data.body.map.a", Reason: "given twice"}},
 		{"no format", 0, `{}`, message.Fault{Code: message.CodeContentType, Field: "data.body", Reason: "neither JSON nor MessagePack"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -37,8 +37,8 @@ var gots = [...]string{
 }
 
 // cursor reads one JSON or MessagePack value token by token, in place and
-// without allocating. It refuses whatever is not in the form, but for names
-// given twice, which its user sees.
+// without allocating. It refuses whatever is not of its form; names given twice
+// are for its user to see.
 type cursor struct {
 	b       []byte // what is left
 	msgpack bool
