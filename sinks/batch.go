@@ -145,7 +145,7 @@ func (r *Runner) write(ctx context.Context, b *batch) error {
 		r.meters.seconds.Observe(r.o.Clock().Sub(began).Seconds())
 		rejected, ok := []*Rejected(nil), true
 		if err != nil {
-			rejected, ok = rejections(err, len(b.messages))
+			rejected, ok = Rejections(err, len(b.messages))
 		}
 		if ok {
 			r.outage.over()

@@ -52,7 +52,7 @@ func (s *store) write(_ context.Context, batch []message.Message) error {
 	}
 	out := map[int]bool{}
 	if err != nil {
-		rejected, ok := rejections(err, len(batch))
+		rejected, ok := Rejections(err, len(batch))
 		if !ok {
 			return err
 		}

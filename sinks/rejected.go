@@ -21,11 +21,11 @@ func (r *Rejected) Error() string {
 	return fmt.Sprintf("message %d rejected: %s: %s", r.Index, r.Code, r.Reason)
 }
 
-// rejections returns the *Rejected that err is made of, wherever wrapping and
+// Rejections returns the *Rejected that err is made of, wherever wrapping and
 // joining put them, one for each index and in their order. It reports false if
 // err holds anything else, or names a place that a batch of n does not have:
 // then nothing is known of the batch.
-func rejections(err error, n int) ([]*Rejected, bool) {
+func Rejections(err error, n int) ([]*Rejected, bool) {
 	all, ok := collect(nil, err)
 	if !ok {
 		return nil, false
