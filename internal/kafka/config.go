@@ -35,12 +35,10 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate reports every setting that cannot be.
+// Validate reports every setting that cannot be. No brokers at all can be: `up`
+// brings one of its own then.
 func (c *Config) Validate() error {
 	var errs []error
-	if len(c.Brokers) == 0 {
-		errs = append(errs, errors.New("brokers: want at least one address"))
-	}
 	for _, b := range c.Brokers {
 		if _, _, err := net.SplitHostPort(b); err != nil {
 			errs = append(errs, fmt.Errorf("brokers: %q is not host:port", b))

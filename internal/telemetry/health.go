@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -48,6 +49,18 @@ func (h *Health) report(ctx context.Context) (ok bool, parts []part) {
 		parts = append(parts, p)
 	}
 	return ok, parts
+}
+
+// Ready returns nil when every part can do its work, else what the first that
+// cannot says.
+func (h *Health) Ready(ctx context.Context) error {
+	_, parts := h.report(ctx)
+	for _, p := range parts {
+		if !p.Ready {
+			return fmt.Errorf("%s: %s", p.Name, p.Reason)
+		}
+	}
+	return nil
 }
 
 type part struct {
