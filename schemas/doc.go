@@ -27,5 +27,6 @@
 //	sluice.from    "flag.member": the field is also filled from that member of the object given for a flag
 //
 // The package does not check that the bytes of an agent are fit to be read (see
-// internal/wire) and does no I/O but reading the directory in Load.
+// internal/wire). Load reads a directory, Catalog talks to Kafka; nothing else
+// here does I/O.
 package schemas

@@ -39,6 +39,13 @@ func (x target) appended(t *testing.T, kind string, f wire.Format, body []byte) 
 		if !errors.As(err, &fault) || fault.Code == "" || fault.Reason == "" || string(out) != "before" {
 			t.Fatalf("got %#v and %q", err, out)
 		}
+		// What passed the structural check has no fault of structure here.
+		switch fault.Code {
+		case message.CodeMalformed, message.CodeUTF8, message.CodeDepth, message.CodeDuplicate:
+			if wire.Check(f, body, wire.DefaultLimits) == nil {
+				t.Fatalf("the structural check took it: %v", fault)
+			}
+		}
 		return false
 	}
 	var m message.Message

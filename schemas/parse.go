@@ -35,6 +35,8 @@ type fieldJSON struct {
 	Flag    bool           `json:"sluice.flag"`
 	Member  string         `json:"sluice.member"`
 	From    string         `json:"sluice.from"`
+
+	Rest map[string]jsontext.Value `json:",embed"`
 }
 
 // head is the fields that every record starts with, in this order, and their
@@ -297,6 +299,11 @@ func (p *parser) record(t *typeJSON, path string, f *fieldJSON) *node {
 		at := fmt.Sprintf("%s.fields[%d]", path, i)
 		if fj.Name != "" {
 			at = path + "." + fj.Name
+		}
+		for rest := range fj.Rest {
+			if strings.HasPrefix(rest, "sluice.") {
+				p.problem(at, "there is no property %q", rest)
+			}
 		}
 		p.index(r, fj.Name, i, at)
 		r.fields = append(r.fields, field{name: fj.Name, node: p.parse(fj.Type, at, t.Namespace, fj)})

@@ -127,6 +127,7 @@ func TestLoadProblems(t *testing.T) {
 		{"flag of a long", "t", fieldOf(`{"name":"x","type":"long","sluice.flag":true}`), []string{`fields[7].type[0].x: sluice.flag is for booleans`}},
 		{"member of longs", "t", fieldOf(`{"name":"x","type":{"type":"array","items":"long"},"sluice.member":"a"}`), []string{`fields[7].type[0].x: sluice.member is for arrays of strings`}},
 		{"member of a string", "t", fieldOf(`{"name":"x","type":"string","sluice.member":"a"}`), []string{`fields[7].type[0].x: sluice.member is for arrays of strings`}},
+		{"property misspelt", "t", fieldOf(`{"name":"x","type":"long","unit":"s","sluice.numbers":true}`), []string{`fields[7].type[0].x: there is no property "sluice.numbers"`}},
 		{"from what is no flag", "t", fieldOf(`{"name":"x","type":"boolean"},{"name":"y","type":"int","sluice.from":"x.y"}`), []string{`fields[7].type[0].y["sluice.from"]: "x.y" is not a field with sluice.flag, a dot and a member`}},
 		{"name of a field", "t", fieldOf(`{"name":"a b","type":"int"}`), []string{`fields[7].type[0].a b: "a b" is not [A-Za-z_][A-Za-z0-9_]*`}},
 		{"the libraries judge the rest", "t", fieldOf(`{"name":"x","type":{"type":"enum","name":"e","symbols":["a","a"]}}`), []string{
