@@ -194,7 +194,8 @@ func (l *Loader) leaf(path []string, v value, t reflect.Type, r rules) (reflect.
 		l.fault(v.From, path, "got "+given+", wanted a list, such as [a, b]")
 		return reflect.Value{}, false
 	}
-	out, good := reflect.MakeSlice(t, 0, len(items)), true
+	// An empty list is nil, so that what Print writes reads back the same.
+	out, good := reflect.Zero(t), true
 	for i, item := range items {
 		at := slices.Clone(path)
 		at[len(at)-1] += "[" + strconv.Itoa(i) + "]"

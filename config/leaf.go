@@ -108,7 +108,7 @@ func newRules(t reflect.Type, tag reflect.StructTag) (rules, error) {
 	}
 	r := rules{min: tag.Get("min"), max: tag.Get("max")}
 	if s := tag.Get("oneof"); s != "" {
-		if r.oneOf = strings.Split(s, ","); !isText(t) {
+		if r.oneOf = strings.Split(s, ","); !isText(t) || t == secretType {
 			return r, fmt.Errorf("oneof is for text, not %s", t)
 		}
 	}
@@ -250,19 +250,15 @@ func kindName(t reflect.Type) string {
 }
 
 // scalar reads v as a t, which is no list. Its error says what was given and
-// what was wanted, and never holds a secret.
+// what was wanted. It never holds a secret: any text is one.
 func scalar(v value, t reflect.Type, r rules) (reflect.Value, error) {
 	out := reflect.New(t).Elem()
 	fault := func() (reflect.Value, error) {
-		given := v.String()
-		if t == secretType && !v.shapeless() {
-			given = mask
-		}
 		hint := ""
 		if len(r.oneOf) > 0 {
 			hint = suggest(v.Text, r.oneOf)
 		}
-		return out, fmt.Errorf("got %s, wanted %s%s", given, r.want(t), hint)
+		return out, fmt.Errorf("got %s, wanted %s%s", v, r.want(t), hint)
 	}
 	if v.shapeless() {
 		return fault()

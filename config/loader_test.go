@@ -253,6 +253,21 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// TestDefaultsStay makes sure that a setting with a problem is left alone.
+func TestDefaultsStay(t *testing.T) {
+	s, err := load(Sources{File: write(t, "gateway: {waits: [x, 1s], port: 0, brokers: [[a], b], tls: {headers: {a: [b], c: d}}}\n")})
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	g := s.gateway
+	if g.Port != 3000 || g.Waits != nil || !reflect.DeepEqual(g.Brokers, []string{"localhost:9092"}) {
+		t.Errorf("got %+v", g)
+	}
+	if want := map[string]string{"c": "d"}; !reflect.DeepEqual(g.TLS.Headers, want) {
+		t.Errorf("got %v, want %v", g.TLS.Headers, want)
+	}
+}
+
 func TestUnreadableFile(t *testing.T) {
 	big := write(t, strings.Repeat("# nothing\n", maxFile/10+1))
 	tests := []struct{ name, file, want string }{
@@ -267,6 +282,7 @@ func TestUnreadableFile(t *testing.T) {
 			if !errors.As(err, &e) || err.Error() != tt.want {
 				t.Fatalf("got %v, want %s", err, tt.want)
 			}
+			s.Bind("dynamodb", &dynamoConfig{}) // whose table is missing, which now says nothing
 			if err := s.Decode(); err == nil || err.Error() != tt.want {
 				t.Errorf("Decode: got %v, want %s", err, tt.want)
 			}
@@ -290,75 +306,6 @@ func TestNothingGiven(t *testing.T) {
 	want = "sluice.yaml: dynamodb.table: is missing"
 	if err := l.Decode(); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
-	}
-}
-
-// TestSharedSections binds two structs to one path and one below another.
-func TestSharedSections(t *testing.T) {
-	l := New(Sources{File: write(t, "sinks: {a: {plugin: p, table: t, deep: {listen: x}}}\nskipped: {anything: [1]}\n")})
-	if err := l.Read(); err != nil {
-		t.Fatal(err)
-	}
-	common, own, deep := sinkConfig{}, dynamoConfig{}, dashboardConfig{}
-	l.Bind("sinks.a", &common)
-	l.Bind("sinks.a", &own)
-	l.Bind("sinks.a.deep", &deep)
-	l.Skip("skipped")
-	if err := l.Decode(); err != nil {
-		t.Fatal(err)
-	}
-	if common.Plugin != "p" || own.Table != "t" || deep.Listen != "x" {
-		t.Errorf("got %+v %+v %+v", common, own, deep)
-	}
-}
-
-func TestBindPanics(t *testing.T) {
-	tests := []struct {
-		name   string
-		target any
-	}{
-		{"value", dynamoConfig{}},
-		{"nil", (*dynamoConfig)(nil)},
-		{"scalar", new(string)},
-		{"no tag", &struct{ A string }{}},
-		{"camel case", &struct {
-			A string `koanf:"camelCase"`
-		}{}},
-		{"two underscores", &struct {
-			A string `koanf:"a__b"`
-		}{}},
-		{"embedded", &struct {
-			dynamoConfig `koanf:"a"`
-		}{}},
-		{"unexported", &struct {
-			a string `koanf:"a"`
-		}{}},
-		{"pointer", &struct {
-			A *string `koanf:"a"`
-		}{}},
-		{"func", &struct {
-			A func() `koanf:"a"`
-		}{}},
-		{"map of structs", &map[string]dynamoConfig{}},
-		{"bad bound", &struct {
-			A int `koanf:"a" min:"x"`
-		}{}},
-		{"bound of text", &struct {
-			A string `koanf:"a" min:"1"`
-		}{}},
-		{"oneof of numbers", &struct {
-			A int `koanf:"a" oneof:"1,2"`
-		}{}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			defer func() {
-				if recover() == nil {
-					t.Error("got no panic")
-				}
-			}()
-			New(Sources{}).Bind("a", tt.target)
-		})
 	}
 }
 

@@ -31,6 +31,7 @@ type tlsConfig struct {
 	Password Secret            `koanf:"password" doc:"of the key"`
 	Headers  map[string]string `koanf:"headers" doc:"extra headers"`
 	Keys     map[string]Secret `koanf:"keys" doc:"keys by name"`
+	Tokens   []Secret          `koanf:"tokens" doc:"accepted tokens"`
 }
 
 func (c *tlsConfig) Validate() error {
