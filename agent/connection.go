@@ -140,6 +140,7 @@ func (c *Client) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 		cfg.ServerName = c.url.Hostname()
 	}
 	cfg.NextProtos = []string{"http/1.1"}
+	cfg.DynamicRecordSizingDisabled = true // small records would undo the gathering
 	t := tls.Client(conn, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
 		conn.Close()

@@ -16,9 +16,9 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// maxDepth is how deep a body may nest. The gateway's side stops at 32 for the
-// whole envelope, which nests two deep around the body.
-const maxDepth = 30
+// maxDepth is how many objects and lists of a body may stand inside one another.
+// The decoders stop at 32 for a whole frame, of which a batch takes three.
+const maxDepth = 28
 
 // encodeElement returns the envelope of m without its id. The id goes in after
 // the first byte, once the agent's name is known: see appendNamed.
@@ -91,6 +91,9 @@ func appendJSON(dst []byte, m *Message, ms int64) ([]byte, error) {
 	if len(body) == 0 || body[0] != '{' {
 		return nil, errNotObject
 	}
+	if nesting(body) > maxDepth {
+		return nil, errDepth
+	}
 	// A type holds nothing that JSON escapes; kinds and nodes are the caller's.
 	dst = append(dst, `{"type":"`...)
 	dst = append(dst, m.Type...)
@@ -109,6 +112,27 @@ func appendJSON(dst []byte, m *Message, ms int64) ([]byte, error) {
 	dst = append(dst, `,"body":`...)
 	dst = append(dst, body...)
 	return append(dst, '}', '}'), nil
+}
+
+// nesting returns how many objects and lists of valid JSON stand inside one
+// another.
+func nesting(b []byte) int {
+	depth, deepest, text := 0, 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
 }
 
 func appendMsgpack(dst []byte, m *Message, ms int64) ([]byte, error) {
@@ -156,9 +180,6 @@ var (
 // straight; anything else goes through its JSON, so that a type means the same
 // in both encodings.
 func appendValue(dst []byte, v any, depth int) ([]byte, error) {
-	if depth == 0 {
-		return nil, errDepth
-	}
 	switch v := v.(type) {
 	case nil:
 		return msgp.AppendNil(dst), nil
@@ -179,6 +200,9 @@ func appendValue(dst []byte, v any, depth int) ([]byte, error) {
 	case float64:
 		return appendFloat(dst, v)
 	case []float64:
+		if depth == 0 {
+			return nil, errDepth
+		}
 		dst = msgp.AppendArrayHeader(dst, uint32(len(v)))
 		for _, f := range v {
 			var err error
@@ -188,6 +212,9 @@ func appendValue(dst []byte, v any, depth int) ([]byte, error) {
 		}
 		return dst, nil
 	case []any:
+		if depth == 0 {
+			return nil, errDepth
+		}
 		dst = msgp.AppendArrayHeader(dst, uint32(len(v)))
 		for _, e := range v {
 			var err error
@@ -197,6 +224,9 @@ func appendValue(dst []byte, v any, depth int) ([]byte, error) {
 		}
 		return dst, nil
 	case map[string]any:
+		if depth == 0 {
+			return nil, errDepth
+		}
 		dst = msgp.AppendMapHeader(dst, uint32(len(v)))
 		for _, k := range slices.Sorted(maps.Keys(v)) {
 			var err error
@@ -232,9 +262,6 @@ func appendFloat(dst []byte, f float64) ([]byte, error) {
 
 // transcode appends the next JSON value of dec as MessagePack.
 func transcode(dst []byte, dec *jsontext.Decoder, depth int) ([]byte, error) {
-	if depth == 0 {
-		return nil, errDepth
-	}
 	token, err := dec.ReadToken()
 	if err != nil {
 		return nil, err
@@ -251,6 +278,9 @@ func transcode(dst []byte, dec *jsontext.Decoder, depth int) ([]byte, error) {
 	}
 	// How many members there are is known only at the end; their header is made
 	// then.
+	if depth == 0 {
+		return nil, errDepth
+	}
 	at, n := len(dst), 0
 	object := token.Kind() == jsontext.KindBeginObject
 	for k := dec.PeekKind(); k != jsontext.KindEndObject && k != jsontext.KindEndArray; k = dec.PeekKind() {

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -53,10 +54,22 @@ type fakeConn struct {
 func startGateway(t *testing.T, serve func(*fakeConn)) *fakeGateway {
 	t.Helper()
 	g := &fakeGateway{t: t, serve: serve}
-	srv := httptest.NewServer(g)
-	t.Cleanup(func() { srv.Close(); g.open.Wait() })
-	g.url = "ws" + strings.TrimPrefix(srv.URL, "http")
+	g.start(httptest.NewServer(g))
 	return g
+}
+
+// startTLS is as startGateway, with the configuration that trusts it.
+func startTLS(t *testing.T, serve func(*fakeConn)) (*fakeGateway, *tls.Config) {
+	t.Helper()
+	g := &fakeGateway{t: t, serve: serve}
+	srv := httptest.NewTLSServer(g)
+	g.start(srv)
+	return g, &tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+}
+
+func (g *fakeGateway) start(srv *httptest.Server) {
+	g.t.Cleanup(func() { srv.Close(); g.open.Wait() })
+	g.url = "ws" + strings.TrimPrefix(srv.URL, "http")
 }
 
 func (g *fakeGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -206,6 +219,14 @@ func (l *logs) String() string {
 // newClient returns a client that reconnects at once.
 func newClient(t *testing.T, cfg agent.Config, opts agent.Options) (*agent.Client, *logs) {
 	t.Helper()
+	c, out := newClientAsIs(t, cfg, opts)
+	c.SetBackoff(time.Millisecond, 2*time.Millisecond)
+	return c, out
+}
+
+// newClientAsIs returns a client that waits as it does outside of tests.
+func newClientAsIs(t *testing.T, cfg agent.Config, opts agent.Options) (*agent.Client, *logs) {
+	t.Helper()
 	out := new(logs)
 	t.Cleanup(func() {
 		if strings.Contains(out.String(), token) {
@@ -218,7 +239,6 @@ func newClient(t *testing.T, cfg agent.Config, opts agent.Options) (*agent.Clien
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetBackoff(time.Millisecond, 2*time.Millisecond)
 	return c, out
 }
 

@@ -48,7 +48,9 @@ func (e *TooLarge) Error() string {
 	return fmt.Sprintf("frame of %d bytes is larger than the %d that the gateway takes", e.Size, e.Limit)
 }
 
-// Refused is a frame that the gateway did not take and never will.
+// Refused is a frame that the gateway did not take. The client drops it, but has
+// to send it again in its place when a connection ends while frames before it
+// are unacknowledged; a gateway with a larger limit then takes it after all.
 type Refused struct {
 	// Seq is its number.
 	Seq uint64

@@ -3,13 +3,13 @@ package agent
 import "github.com/prometheus/client_golang/prometheus"
 
 var (
-	descTaken       = prometheus.NewDesc("sluice_agent_frames_total", "Frames taken from the program.", nil, nil)
-	descWritten     = prometheus.NewDesc("sluice_agent_frames_written_total", "Frames written to the gateway, those sent again included.", nil, nil)
-	descRefused     = prometheus.NewDesc("sluice_agent_frames_refused_total", "Frames that the gateway refused.", nil, nil)
-	descSkipped     = prometheus.NewDesc("sluice_agent_samples_skipped_total", "Samples not taken because the buffer was full.", nil, nil)
-	descConnections = prometheus.NewDesc("sluice_agent_connections_total", "Connections that the gateway welcomed.", nil, nil)
-	descPending     = prometheus.NewDesc("sluice_agent_pending_frames", "Frames that the gateway has not acknowledged.", nil, nil)
-	descBytes       = prometheus.NewDesc("sluice_agent_pending_bytes", "Bytes of the frames that the gateway has not acknowledged.", nil, nil)
+	descTaken       = prometheus.NewDesc("sluice_client_frames_total", "Frames taken from the program.", nil, nil)
+	descWritten     = prometheus.NewDesc("sluice_client_frames_written_total", "Frames written to the gateway, those sent again included.", nil, nil)
+	descRefused     = prometheus.NewDesc("sluice_client_frames_refused_total", "Frames that the gateway refused.", nil, nil)
+	descSkipped     = prometheus.NewDesc("sluice_client_samples_skipped_total", "Samples not taken because the buffer was full.", nil, nil)
+	descConnections = prometheus.NewDesc("sluice_client_connections_total", "Connections that the gateway welcomed.", nil, nil)
+	descPending     = prometheus.NewDesc("sluice_client_pending_frames", "Frames that the gateway has not acknowledged.", nil, nil)
+	descBytes       = prometheus.NewDesc("sluice_client_pending_bytes", "Bytes of the frames that the gateway has not acknowledged.", nil, nil)
 )
 
 // metrics shows a buffer to Prometheus.
