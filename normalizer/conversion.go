@@ -133,7 +133,9 @@ func (c *conversion) encode(dst []byte, id string) ([]byte, error) {
 	if n := len(out) - begin; n > kafka.MaxMessage-room {
 		return dst, &message.Fault{Code: message.CodeTooLarge, Reason: fmt.Sprintf("%d bytes as a record, the limit is %d", n, kafka.MaxMessage-room)}
 	}
-	if unknown > 0 {
+	// The gateway's own frames are bodies as a whole; that they also name their
+	// event is no news.
+	if unknown > 0 && c.item.At != "" {
 		c.tally.unknown[c.item.Type] += unknown
 	}
 	return out, nil

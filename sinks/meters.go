@@ -1,7 +1,6 @@
 package sinks
 
 import (
-	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/kafka"
+	"sluice/internal/telemetry"
 	"sluice/message"
 )
 
@@ -53,9 +53,7 @@ func NewMeters(reg prometheus.Registerer) *Meters {
 			Help:    "From reception by the gateway until a message is durable in the sink, replayed ones included.",
 			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400},
 		}, []string{"sink"}),
-		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_deadletters_total", Help: "Dead letters written, by stage and reason.",
-		}, []string{"stage", "reason"}),
+		dead: telemetry.DeadLetters(reg),
 		records: prometheus.NewDesc("sluice_sink_lag_records",
 			"Offsets left to read in a partition, transaction markers included.",
 			[]string{"sink", "topic", "partition"}, nil),
@@ -64,24 +62,8 @@ func NewMeters(reg prometheus.Registerer) *Meters {
 			[]string{"sink"}, nil),
 		lags: make(map[*kafka.Lag]watched),
 	}
-	m.dead = registered(reg, m.dead)
 	reg.MustRegister(m.written, m.errors, m.seconds, m.endToEnd, m)
 	return m
-}
-
-// registered registers c, or returns the equal collector that is there already.
-func registered[C prometheus.Collector](reg prometheus.Registerer, c C) C {
-	err := reg.Register(c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if there, ok := already.ExistingCollector.(C); ok {
-			return there
-		}
-	}
-	if err != nil {
-		panic(err)
-	}
-	return c
 }
 
 // Describe sends the lag's descriptions.

@@ -1,0 +1,141 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"sluice/internal/telemetry"
+)
+
+// part is one thing that a process runs.
+type part struct {
+	name string
+	// run works until the context ends, and returns nil then.
+	run func(context.Context) error
+	// ready returns nil when the part can do its work; nil for a part that
+	// always can.
+	ready func(context.Context) error
+	// close, if not nil, gives back what the part was made with, after run.
+	close func()
+}
+
+// process is what every command that serves has in common.
+type process struct {
+	*settings
+	plugins  Plugins
+	log      *slog.Logger
+	out      io.Writer
+	meters   *prometheus.Registry
+	health   telemetry.Health
+	stopping atomic.Bool
+}
+
+func newProcess(s *settings, plugins Plugins, log *slog.Logger, out io.Writer) *process {
+	p := &process{settings: s, plugins: plugins, log: log, out: out, meters: prometheus.NewRegistry()}
+	p.meters.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "sluice_build_info", Help: "1, with the version of this build.",
+	}, []string{"version"})
+	p.meters.MustRegister(info)
+	info.WithLabelValues(version()).Set(1)
+	p.health.Add("process", func(context.Context) error {
+		if p.stopping.Load() {
+			return errors.New("stopping")
+		}
+		return nil
+	})
+	for _, w := range s.warnings {
+		log.Warn("configuration", "warning", w)
+	}
+	return p
+}
+
+// stopWithin is how long a process may take from its first signal to its end,
+// the configured delay not counted.
+const stopWithin = 10 * time.Second
+
+// serve runs parts, given in the order in which they feed from one another: the
+// last is stopped first, and each only when those after it have ended. It
+// returns nil after the context ended, and the error of the first part that
+// ended by itself.
+func (p *process) serve(ctx context.Context, parts []part) error {
+	if addr := p.admin.Listen; addr != "" {
+		admin := telemetry.NewAdmin(addr, &p.health, p.meters, version(), p.log)
+		parts = append([]part{{name: "admin", run: admin.Run}}, parts...)
+	}
+	type end struct {
+		part string
+		err  error
+	}
+	ended := make(chan end, len(parts))
+	stops := make([]func(), len(parts))
+	for _, part := range parts {
+		if part.ready != nil {
+			p.health.Add(part.name, part.ready)
+		}
+	}
+	for i, part := range parts {
+		pctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		done := make(chan struct{})
+		stops[i] = func() { cancel(); <-done }
+		go func() {
+			err := part.run(pctx)
+			if part.close != nil {
+				part.close()
+			}
+			close(done)
+			ended <- end{part.name, err}
+		}()
+	}
+
+	var first error
+	select {
+	case <-ctx.Done():
+		p.log.Info("stopping")
+		p.stopping.Store(true)
+		wait(p.shutdown.Delay, ended)
+	case e := <-ended:
+		p.stopping.Store(true)
+		first = e.err
+		if first == nil {
+			first = fmt.Errorf("%s ended by itself", e.part)
+		}
+	}
+	late := time.AfterFunc(stopWithin, func() {
+		p.log.Error("not stopped in time: stop it by force with a second signal", "within", stopWithin)
+	})
+	defer late.Stop()
+	for i := len(stops) - 1; i >= 0; i-- {
+		stops[i]()
+	}
+	for len(ended) > 0 {
+		if e := <-ended; e.err != nil && first == nil {
+			first = e.err
+		}
+	}
+	p.log.Info("stopped")
+	return first
+}
+
+// wait waits for a duration, or less if something ends meanwhile. What ended
+// stays in the channel.
+func wait[T any](d time.Duration, ended chan T) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case e := <-ended:
+		ended <- e
+	}
+}

@@ -1,0 +1,229 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"sluice/config"
+	"sluice/gateway"
+	"sluice/internal/kafka"
+)
+
+// guest is the agent whose token `up` prints.
+const guest = "a1"
+
+// up runs all stages in this process, on the embedded broker unless others are
+// configured.
+func (p *process) up(ctx context.Context, program string) error {
+	embedded := len(p.kafka.Brokers) == 0
+	var parts []part
+	if embedded {
+		broker, err := kafka.StartBroker(p.settings.up.Broker, p.settings.up.Data, p.log)
+		if err != nil {
+			return err
+		}
+		p.kafka.Brokers = []string{broker.Addr()}
+		p.share()
+		parts = append(parts, part{name: "broker", run: broker.Run, close: broker.Close})
+	}
+	stages, err := p.stages(ctx, embedded)
+	if err != nil {
+		for _, part := range parts {
+			part.close()
+		}
+		return err
+	}
+	token, err := p.admit(ctx)
+	if err != nil {
+		for _, part := range slices.Backward(slices.Concat(parts, stages)) {
+			if part.close != nil {
+				part.close()
+			}
+		}
+		return err
+	}
+	if p.settings.up.Agent {
+		own, err := p.ownAgent(ctx)
+		if err != nil {
+			return err
+		}
+		// An agent that comes too early is told to come back in some seconds.
+		report := own.run
+		own.run = func(ctx context.Context) error {
+			if !p.awaitReady(ctx) {
+				return nil
+			}
+			return report(ctx)
+		}
+		stages = append(stages, own)
+	}
+	stages = append(stages, part{name: "welcome", run: func(ctx context.Context) error {
+		if !p.awaitReady(ctx) {
+			return nil
+		}
+		if err := p.welcome(program, token, embedded); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	}})
+	return p.serve(ctx, append(parts, stages...))
+}
+
+// stages makes those of every role, in the order in which they feed from one
+// another.
+func (p *process) stages(ctx context.Context, embedded bool) ([]part, error) {
+	if err := p.prepare(ctx); err != nil {
+		return nil, err
+	}
+	slot, err := p.slot(os.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	var routed []string
+	for _, name := range slices.Sorted(maps.Keys(p.sinks)) {
+		if len(p.sinks[name].types) > 0 {
+			routed = append(routed, name)
+		}
+	}
+	parts, err := p.sinkStages(routed)
+	if err != nil {
+		return nil, err
+	}
+	parts = append(parts, p.normalizerStage(slot, embedded))
+	front, err := p.gatewayStage(slices.Sorted(maps.Keys(p.plugins.Protocols)))
+	if err != nil {
+		return nil, err
+	}
+	return append(parts, front), nil
+}
+
+// admit makes the guest agent known and returns its token, which is kept in the
+// data directory so that it is the same at the next start.
+func (p *process) admit(ctx context.Context) (string, error) {
+	path := filepath.Join(p.settings.up.Data, "token-"+guest)
+	var token string
+	switch b, err := os.ReadFile(path); {
+	case err == nil:
+		token = strings.TrimSpace(string(b))
+	case errors.Is(err, fs.ErrNotExist):
+		if token, err = gateway.NewToken(rand.Reader); err != nil {
+			return "", err
+		}
+		if err := os.MkdirAll(p.settings.up.Data, 0o700); err != nil {
+			return "", fmt.Errorf("make data directory: %w", err)
+		}
+		if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+			return "", fmt.Errorf("keep token: %w", err)
+		}
+	default:
+		return "", fmt.Errorf("read token: %w", err)
+	}
+	return token, p.putAgent(ctx, guest, token)
+}
+
+func (p *process) putAgent(ctx context.Context, name, token string) error {
+	registry, done, err := p.registry()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return registry.Put(ctx, name, token)
+}
+
+// ownAgent makes this machine an agent, with a token for this run only.
+func (p *process) ownAgent(ctx context.Context) (part, error) {
+	c := p.agent
+	c.Name = hostName()
+	token, err := gateway.NewToken(rand.Reader)
+	if err != nil {
+		return part{}, err
+	}
+	if err := p.putAgent(ctx, c.Name, token); err != nil {
+		return part{}, err
+	}
+	c.URL, c.Token = "ws://"+reachable(p.gateway.Listen), config.Secret(token)
+	return p.agentStage(c)
+}
+
+// awaitReady waits until every part is ready, and reports false if the context
+// ends before.
+func (p *process) awaitReady(ctx context.Context) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for p.health.Ready(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// reachable returns the address under which this machine reaches a listener.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+var welcome = template.Must(template.New("welcome").Parse(`
+  sluice is up{{if .Page}}: {{.Page}}{{end}}
+
+  Agents report to {{.Gateway}}; the token of agent {{.Guest}} is {{.Token}}
+  Report this machine under that name:
+    SLUICE_AGENT__TOKEN={{.Token}} {{.Program}} agent --url ws://{{.Gateway}}
+  Send one message:
+    curl -H "Authorization: Bearer {{.Token}}" -H "Content-Type: application/json" -d '{"id":"{{.Guest}}","type":"ethereum_metrics","data":{"type":"pending","body":{"pending":3}}}' http://{{.Gateway}}/data
+  Look in:
+    kcat -b {{.Broker}} -C -t sluice.ingest -o beginning -e
+  Make another agent:
+    {{.Program}} agents add NAME --brokers {{.Broker}}
+{{if .Data}}
+  Data is in {{.Data}}. It survives a kill of the process, not the loss of power.
+{{end}}  Ctrl-C stops it.
+
+`))
+
+// welcome tells the person at the terminal what to do next.
+func (p *process) welcome(program, token string, embedded bool) error {
+	v := struct{ Page, Gateway, Guest, Token, Program, Broker, Data string }{
+		Gateway: reachable(p.gateway.Listen), Guest: guest, Token: token, Program: program, Broker: p.kafka.Brokers[0],
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.sinks)) {
+		if page, ok := p.sinks[name].own.(interface{ Address() string }); ok && len(p.sinks[name].types) > 0 {
+			v.Page = "http://" + reachable(page.Address())
+			break
+		}
+	}
+	if embedded {
+		v.Data = p.settings.up.Data
+	}
+	return welcome.Execute(p.out, v)
+}
+
+// registry opens the topic of agents for changes. done closes it.
+func (p *process) registry() (r *gateway.Registry, done func(), err error) {
+	producer, err := p.kafka.NewProducer(kafka.ProducerOptions{}, p.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &gateway.Registry{Kafka: p.kafka, Producer: producer, Log: p.log, Clock: time.Now, Rand: rand.Reader}, producer.Close, nil
+}
