@@ -30,9 +30,9 @@ type socket struct {
 	stopped atomic.Bool
 }
 
-// slack is how much longer than it must an idle deadline is, so that it need not
-// be set anew for each read.
-const slack = 5 * time.Second
+// slack is how much longer than it must an idle deadline is, as a part of it, so
+// that it need not be set anew for each read.
+const slack = 12
 
 // Read implements net.Conn.
 func (s *socket) Read(p []byte) (int, error) {
@@ -46,10 +46,10 @@ func (s *socket) Read(p []byte) (int, error) {
 			s.until = now.Add(s.message)
 		}
 		want = s.until
-	case s.set.Sub(now) < s.idle || s.set.Sub(now) > s.idle+slack:
+	case s.set.Sub(now) < s.idle || s.set.Sub(now) > s.idle+s.idle/slack:
 		// However long nothing was read: the time that the gateway paused is
 		// over now, and does not count.
-		want = now.Add(s.idle + slack)
+		want = now.Add(s.idle + s.idle/slack)
 	}
 	if want != s.set {
 		s.set = want

@@ -26,7 +26,7 @@ func (s *Settings) Validate() error {
 	if s.Ping < time.Second || s.Ping > time.Minute {
 		errs = append(errs, fmt.Errorf("ping: %s is not between 1s and 1m", s.Ping))
 	}
-	if s.Idle < 2*s.Ping || s.Idle > 10*time.Minute {
+	if s.Idle < max(2*s.Ping, 2*time.Second) || s.Idle > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("idle: %s is not between twice ping and 10m", s.Idle))
 	}
 	return errors.Join(errs...)
