@@ -96,6 +96,7 @@ func TestConfigRoundTrip(t *testing.T) {
 	if strings.Contains(first, "canary") || !strings.Contains(first, "listen: 127.0.0.1:3999") {
 		t.Errorf("printed:\n%s", first)
 	}
+	_, first, _ = run(t, environ[1:], "config", "print")
 	file := write(t, "again.yaml", first)
 	if code, second, errOut := run(t, nil, "config", "print", "--config", file); code != 0 || second != first {
 		t.Errorf("code %d, %s\ngot\n%s\nwant\n%s", code, errOut, second, first)

@@ -29,7 +29,7 @@ turns the frames into checked records by data type, and feeds those to sinks.`,
 		Example: `  sluice up                          everything in one process, on an embedded broker
   sluice agents add my-node          make an agent and print its token
   sluice config validate             check the configuration`,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 		Args: c.noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

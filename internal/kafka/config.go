@@ -59,7 +59,7 @@ func (c *Config) Validate() error {
 	}
 	for name, d := range map[string]time.Duration{"retention": t.Retention, "dead_letter_retention": t.DeadLetterRetention} {
 		if d < time.Minute && d >= 0 {
-			errs = append(errs, fmt.Errorf("topics.%s: %s is less than a minute; a negative duration such as -1s keeps all", name, d))
+			errs = append(errs, fmt.Errorf("topics.%s: %s is less than a minute; -1 keeps all", name, d))
 		}
 	}
 	if t.RetentionBytes < -1 || t.RetentionBytes == 0 {

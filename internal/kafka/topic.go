@@ -25,8 +25,8 @@ type Topics struct {
 	Partitions          int32         `koanf:"partitions" doc:"partitions of ingest and of each typed topic; fixed once created, since order is per partition"`
 	Replication         int16         `koanf:"replication" doc:"replicas of each partition; 3 in production"`
 	MinInsync           int16         `koanf:"min_insync" doc:"replicas that must have a record before it is acknowledged; 2 in production"`
-	Retention           time.Duration `koanf:"retention" doc:"how long ingest and typed topics keep a record; -1s keeps all"`
-	DeadLetterRetention time.Duration `koanf:"dead_letter_retention" doc:"how long a dead letter is kept; -1s keeps all"`
+	Retention           time.Duration `koanf:"retention" min:"-1" doc:"how long ingest and typed topics keep a record; -1 keeps all"`
+	DeadLetterRetention time.Duration `koanf:"dead_letter_retention" min:"-1" doc:"how long a dead letter is kept; -1 keeps all"`
 	RetentionBytes      int64         `koanf:"retention_bytes" doc:"bytes kept of each partition; -1 keeps all"`
 }
 

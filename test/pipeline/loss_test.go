@@ -1,0 +1,294 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/agent"
+	"sluice/internal/kafka"
+	"sluice/internal/kafka/kafkatest"
+	"sluice/message"
+)
+
+// judge checks that every acknowledged frame has its message on the typed topic,
+// that no message is there that was not sent, and that the archive holds each of
+// them once. The installation must be running; it is stopped.
+func judge(t *testing.T, u *up, reporters ...*reporter) {
+	t.Helper()
+	topic := message.Topic("system_metrics")
+	want := map[string]bool{}
+	sent := uint64(0)
+	for _, r := range reporters {
+		acked, n := r.ledger()
+		sent += n
+		for _, id := range acked {
+			want[id] = true
+		}
+	}
+	seen := map[string]int{}
+	kafkatest.Wait(t, u.kafka(), func(rs []*kafka.Record) bool {
+		for _, r := range rs[len(seen):] {
+			var m message.Message
+			kafka.Message(r, &m)
+			seen[m.ID]++
+		}
+		clear(seen)
+		for _, r := range rs {
+			var m message.Message
+			kafka.Message(r, &m)
+			seen[m.ID]++
+		}
+		for id := range want {
+			if seen[id] == 0 {
+				return false
+			}
+		}
+		return true
+	}, topic)
+	if extra := len(seen) - len(want); extra > int(sent)-len(want) {
+		t.Errorf("%d messages, but only %d frames were sent", len(seen), sent)
+	}
+	if letters := kafkatest.Read(t, u.kafka(), message.TopicDeadLetters); len(letters) > 0 {
+		t.Errorf("%d dead letters, want none: %s", len(letters), kafka.DeadLetter(letters[0]).Reason)
+	}
+	u.stop()
+	kept := u.archived("system_metrics")
+	for id := range want {
+		if kept[id] != 1 {
+			t.Fatalf("the archive holds %s %d times, want once", id, kept[id])
+		}
+	}
+	t.Logf("%d frames sent, %d acknowledged, %d on the topic, each once in the archive", sent, len(want), len(seen))
+}
+
+// TestKillUnderLoad proves that no acknowledged frame is lost when the whole
+// process is killed under load, again and again.
+func TestKillUnderLoad(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	u := newUp(t, "", "--agent=false")
+	u.start()
+	var reporters []*reporter
+	for _, name := range []string{"n1", "n2", "n3", "n4"} {
+		reporters = append(reporters, newReporter(t, u.gateway, name, u.addAgent(name), nil))
+	}
+	f := runFleet(t, reporters...)
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	for _, r := range reporters {
+		load.Go(func() {
+			for r.send(ctx) == nil {
+			}
+		})
+	}
+	total := func() (n uint64) {
+		for _, r := range reporters {
+			n += r.ackedSeq()
+		}
+		return n
+	}
+	for range 3 {
+		before := total()
+		some := 2000 + random.Uint64N(4000)
+		waitFor(t, "acknowledgements", func() bool { return total() > before+some })
+		u.kill()
+		u.start()
+	}
+	stop()
+	load.Wait()
+	f.close(t)
+	judge(t, u, reporters...)
+}
+
+// TestLostAcks proves that an agent whose acknowledgements are lost, 100 times,
+// leaves each message once in the archive although it sends frames again.
+func TestLostAcks(t *testing.T) {
+	u := newUp(t, "", "--agent=false")
+	u.start()
+	p := newProxy(t, u.gateway)
+	r := newReporter(t, p.addr(), "n1", u.addAgent("n1"), nil)
+	f := runFleet(t, r)
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	load.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for r.send(ctx) == nil {
+			<-tick.C
+		}
+	})
+	const cuts = 100
+	for n := range cuts {
+		// The first answer is the welcome; what comes later are acks.
+		p.deafen()
+		mark := r.ackedSeq()
+		in := p.received.Load()
+		waitFor(t, "frames whose acknowledgement is lost", func() bool { return p.received.Load() > in+200 })
+		if got := r.ackedSeq(); got != mark && n > 0 {
+			// An ack that was under way when the proxy went deaf is fine.
+			_ = got
+		}
+		p.cut()
+		mark = r.ackedSeq()
+		waitFor(t, "the agent to be back", func() bool { return r.ackedSeq() > mark })
+	}
+	stop()
+	load.Wait()
+	f.close(t)
+
+	ingest := kafkatest.Read(t, u.kafka(), message.TopicIngest)
+	frames, again := map[string]bool{}, 0
+	for _, rec := range ingest {
+		var fr message.Frame
+		kafka.Frame(rec, &fr)
+		if fr.Protocol != "websocket" {
+			continue
+		}
+		if frames[fr.ID] {
+			again++
+		}
+		frames[fr.ID] = true
+	}
+	if again < cuts/2 {
+		t.Errorf("only %d frames came again in %d cuts: the test does not test what it says", again, cuts)
+	}
+	t.Logf("%d frames came again", again)
+	judge(t, u, r)
+}
+
+// proxy passes bytes on between agents and a gateway. Deafened, it keeps what
+// the gateway answers.
+type proxy struct {
+	ln       net.Listener
+	to       string
+	deaf     atomic.Bool
+	received atomic.Int64 // bytes from agents
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{ln: ln, to: to}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, in, out)
+			p.mu.Unlock()
+			all.Go(func() { p.pass(out, in, &p.received, nil) })
+			all.Go(func() { p.pass(in, out, nil, &p.deaf) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		p.cut()
+		all.Wait()
+	})
+	return p
+}
+
+func (p *proxy) addr() string { return p.ln.Addr().String() }
+
+// pass copies from one side to the other until either ends.
+func (p *proxy) pass(to, from net.Conn, count *atomic.Int64, drop *atomic.Bool) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if count != nil {
+			count.Add(int64(n))
+		}
+		if n > 0 && (drop == nil || !drop.Load()) {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *proxy) deafen() { p.deaf.Store(true) }
+
+// cut breaks every connection and lets new ones be heard.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	conns := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	p.deaf.Store(false)
+}
+
+// TestOversizedFrame proves that a frame too large for the gateway, in the middle
+// of a full resend buffer, costs itself and nothing else.
+func TestOversizedFrame(t *testing.T) {
+	u := newUp(t, "", "--agent=false")
+	u.start()
+	token := u.addAgent("n1")
+	u.kill()
+
+	// The gateway is away while the buffer fills, and comes back with a lower
+	// limit than the one the agent goes by.
+	const n, large = 400, 200
+	r := newReporter(t, u.gateway, "n1", token, func(c *agent.Config) { c.Buffer = n })
+	f := runFleet(t, r)
+	for i := 1; i <= n; i++ {
+		if i != large {
+			if err := r.send(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		r.sent++
+		err := r.client.Send(t.Context(), agent.Message{Type: "system_metrics", Kind: "disk", Body: map[string]any{
+			"mount": strings.Repeat("x", 100<<10), "total": 1, "used": 1, "free": 0, "usage": 100.0,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	if err := r.send(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the buffer is full: got %v, want Send to wait", err)
+	}
+	cancel()
+	u.args = append(u.args, "--config", smallFrames(t))
+	u.start()
+	waitFor(t, "every frame to be decided", func() bool { return r.ackedSeq() == n })
+	f.close(t)
+	if len(r.refused) != 1 || r.refused[large] != 1 {
+		t.Errorf("refused %v, want frame %d once", r.refused, large)
+	}
+	if acked, _ := r.ledger(); len(acked) != n-1 {
+		t.Errorf("%d frames taken, want %d", len(acked), n-1)
+	}
+	judge(t, u, r)
+}
