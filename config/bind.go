@@ -150,7 +150,7 @@ func (n *node) addStruct(v reflect.Value, doc string) error {
 	if n.doc == "" {
 		n.doc = doc
 	}
-	if c, ok := v.Addr().Interface().(interface{ Validate() error }); ok {
+	if c, ok := reflect.TypeAssert[interface{ Validate() error }](v.Addr()); ok {
 		n.checks = append(n.checks, c.Validate)
 	}
 	for i := range t.NumField() {

@@ -209,7 +209,7 @@ func (l *Loader) leaf(path []string, v value, t reflect.Type, r rules) (reflect.
 // list cuts the text of a variable or flag at its commas.
 func list(s string) []string {
 	var out []string
-	for _, p := range strings.Split(s, ",") {
+	for p := range strings.SplitSeq(s, ",") {
 		if p = strings.TrimSpace(p); p != "" {
 			out = append(out, p)
 		}

@@ -141,7 +141,7 @@ func (r rules) allow(v reflect.Value) bool {
 		}
 		return false
 	}
-	return !(r.lo.IsValid() && less(v, r.lo)) && !(r.hi.IsValid() && less(r.hi, v))
+	return (!r.lo.IsValid() || !less(v, r.lo)) && (!r.hi.IsValid() || !less(r.hi, v))
 }
 
 func less(a, b reflect.Value) bool {

@@ -158,8 +158,7 @@ func readFile(name string) ([]byte, error) {
 }
 
 func withoutName(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("%s: %w", pe.Op, pe.Err)
 	}
 	return err

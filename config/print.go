@@ -80,7 +80,7 @@ func encode(v reflect.Value) *yaml.Node {
 	case t == sizeType:
 		return unitNode(Size(v.Int()).String())
 	}
-	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+	if m, ok := reflect.TypeAssert[encoding.TextMarshaler](v); ok {
 		b, err := m.MarshalText()
 		if err != nil {
 			b = nil

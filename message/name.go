@@ -1,5 +1,7 @@
 package message
 
+import "slices"
+
 import "strings"
 
 // The topics that are not of one data type.
@@ -33,12 +35,7 @@ func ValidType(s string) bool {
 			return false
 		}
 	}
-	for _, r := range Reserved {
-		if s == r {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(Reserved, s)
 }
 
 // MaxName is the longest name of an agent, a node, a session or an idempotency

@@ -3,6 +3,7 @@ package normalizer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -166,8 +167,7 @@ func (c *conversion) letter(f *message.Frame, raw []byte, index, count int, faul
 // asFault returns err as a fault: decoders and schemas return nothing else, but
 // a plugin's decoder may.
 func asFault(err error) *message.Fault {
-	var fault *message.Fault
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*message.Fault](err); ok {
 		return fault
 	}
 	return &message.Fault{Code: message.CodeMalformed, Reason: err.Error()}
@@ -177,8 +177,6 @@ func asFault(err error) *message.Fault {
 // and those of plugins.
 func newDecoders(more map[string]decode.Decoder) map[string]decode.Decoder {
 	all := decode.Default(wire.DefaultLimits)
-	for name, d := range more {
-		all[name] = d
-	}
+	maps.Copy(all, more)
 	return all
 }

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"reflect"
 	"strings"
@@ -24,9 +25,7 @@ func TestAppendBodies(t *testing.T) {
 	}
 	with := func(m map[string]any, pairs ...any) map[string]any {
 		out := make(map[string]any)
-		for k, v := range m {
-			out[k] = v
-		}
+		maps.Copy(out, m)
 		for i := 0; i < len(pairs); i += 2 {
 			out[pairs[i].(string)] = pairs[i+1]
 		}

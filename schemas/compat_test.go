@@ -32,7 +32,7 @@ type recorded struct {
 
 // TestVersions reads the recorded bytes of every released version of every
 // type with the reader of today, and holds every version to the one before.
-// After a schema was changed: go test ./schemas -run TestVersions -record v2
+// After a schema was changed: go test ./schemas -run TestVersions -record v2.
 func TestVersions(t *testing.T) {
 	set := mustLoad(t)
 	if *recordAs != "" {

@@ -10,12 +10,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Record and Header are franz-go's own: the hot paths build them in blocks, and
-// a copy between two forms would cost as much as the rest of the path.
-type (
-	Record = kgo.Record
-	Header = kgo.RecordHeader
-)
+// Record is franz-go's own: the hot paths build records in blocks, and a copy
+// between two forms would cost as much as the rest of the path.
+type Record = kgo.Record
+
+// Header is one header of a Record.
+type Header = kgo.RecordHeader
 
 // ErrFull says that the producer holds as much as it may and did not take the
 // record.

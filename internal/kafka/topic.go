@@ -142,7 +142,7 @@ func (c Config) EnsureTopics(ctx context.Context, types []string, log *slog.Logg
 func create(ctx context.Context, adm *kadm.Client, t topic, replication int16) error {
 	configs := make(map[string]*string, len(t.configs))
 	for k, v := range t.configs {
-		configs[k] = kadm.StringPtr(v)
+		configs[k] = new(v)
 	}
 	_, err := adm.CreateTopic(ctx, t.partitions, replication, configs, t.name)
 	// Another process may have been quicker.

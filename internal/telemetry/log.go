@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -26,10 +27,8 @@ func DefaultLog() Log { return Log{Format: "auto", Level: "info", Color: "auto"}
 func (l *Log) Validate() error {
 	var errs []error
 	oneOf := func(key, got string, want ...string) {
-		for _, w := range want {
-			if got == w {
-				return
-			}
+		if slices.Contains(want, got) {
+			return
 		}
 		errs = append(errs, fmt.Errorf("%s: %q is none of %v", key, got, want))
 	}
@@ -57,7 +56,7 @@ func (l Log) New(w io.Writer, getenv func(string) string) *slog.Logger {
 	case "never":
 		color = false
 	}
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !color}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !color}))
 }
 
 func isTerminal(w io.Writer) bool {

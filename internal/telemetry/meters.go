@@ -11,8 +11,7 @@ import (
 // It panics, as prometheus.MustRegister does, if the name has another meaning.
 func Register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	err := r.Register(c)
-	var there prometheus.AlreadyRegisteredError
-	if errors.As(err, &there) {
+	if there, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if existing, ok := there.ExistingCollector.(C); ok {
 			return existing
 		}

@@ -264,7 +264,7 @@ func (s *scanner) end() *message.Fault {
 	if s.dec.PeekKind() != 0 {
 		return newFault(message.CodeMalformed, "", "bytes after the end of the value")
 	}
-	if _, err := s.dec.ReadToken(); err != io.EOF {
+	if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return s.fault(err)
 	}
 	return nil

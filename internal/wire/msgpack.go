@@ -181,8 +181,10 @@ func (s *scanner) packInteger(b []byte, depth int) (int64, state, []byte, *messa
 // pack reads any value at the start of b and returns what follows it. Lengths
 // are held against the bytes left before anything relies on them.
 func (s *scanner) pack(b []byte, depth int) ([]byte, *message.Fault) {
-	var err error
-	rest := b
+	var (
+		err  error
+		rest []byte
+	)
 	switch kind := msgp.NextType(b); kind {
 	case msgp.MapType:
 		n, rest, f := s.packOpen(b, kind, depth)
