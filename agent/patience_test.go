@@ -254,3 +254,41 @@ func greet(t *testing.T, conn net.Conn) {
 func text(conn net.Conn, s string) {
 	_, _ = conn.Write(append([]byte{0x81, byte(len(s))}, s...))
 }
+
+// TestStopEndsWait stops a client that waits for its next attempt: it makes that
+// at once, as long as it has something to send.
+func TestStopEndsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		dial, dialed := pipes(func(n int, conn net.Conn) {
+			if n == 0 {
+				upgrade(t, conn, "503 Service Unavailable\r\nRetry-After: 100\r\n")
+				return
+			}
+			greet(t, conn)
+			if _, err := conn.Read(make([]byte, 1)); err != nil {
+				t.Errorf("read frame: %v", err)
+			}
+			text(conn, `{"ack":{"seq":1}}`)
+			_, _ = io.Copy(io.Discard, conn)
+		})
+		c, _ := newClientAsIs(t, agent.Config{URL: "ws://127.0.0.1:1", Encoding: agent.JSON}, agent.Options{
+			Dial: dial,
+			OnState: func(s agent.State) {
+				if s.Status == agent.Waiting {
+					cancel()
+				}
+			},
+		})
+		if err := c.TrySend(agent.Message{Type: "system_metrics", Kind: "load", Body: object{}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if c.Pending() != 0 || len(*dialed) != 2 {
+			t.Errorf("%d frames pending after %d attempts, want 0 after 2", c.Pending(), len(*dialed))
+		}
+	})
+}

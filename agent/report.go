@@ -93,6 +93,9 @@ func (r *reporter) once(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(sent, ErrClosed):
+		if ctx.Err() != nil {
+			return nil // the client was told to stop in the same moment
+		}
 		return fmt.Errorf("report %s: %w", r.collector.Name(), ErrClosed)
 	case errors.Is(sent, ErrFull):
 		r.skip()
