@@ -41,7 +41,9 @@ func StartBroker(addr, dir string, log *slog.Logger) (*Broker, error) {
 		kfake.NumBrokers(1),
 		kfake.ClusterID("sluice-embedded"),
 		kfake.BrokerConfigs(map[string]string{"message.max.bytes": fmt.Sprint(MaxDeadLetter)}),
-		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return new(net.ListenConfig).Listen(context.Background(), network, addr) }),
+		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
+			return new(net.ListenConfig).Listen(context.Background(), network, addr)
+		}),
 	}
 	if dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
