@@ -231,6 +231,9 @@ func TestBrowser(t *testing.T) {
 		if got := b.eval("document.documentElement.scrollWidth"); got != "390" {
 			t.Errorf("width of the page on a phone: got %s, want 390", got)
 		}
+		if got := b.eval(`document.querySelector('tr[data-node="eu-west-1"] .name').scrollWidth <= document.querySelector('tr[data-node="eu-west-1"] .name').clientWidth`); got != "true" {
+			t.Error("a phone cuts off the name of a node")
+		}
 		b.shoot("phone-" + scheme)
 	}
 	b.theme("light")

@@ -32,6 +32,8 @@ type hub struct {
 	epoch   string
 	hz      int
 	limit   int
+	// writeWait is how long one write may block before the viewer is closed.
+	writeWait time.Duration
 
 	mu      sync.Mutex // guards what is below and the queues of the viewers
 	viewers map[*viewer]bool
@@ -58,7 +60,7 @@ func newHub(s Settings, show func() picture, m meters) *hub {
 	var epoch [6]byte
 	_, _ = rand.Read(epoch[:]) // never fails, see crypto/rand
 	return &hub{
-		picture: show, meters: m, epoch: hex.EncodeToString(epoch[:]), hz: s.Hz, limit: s.MaxViewers,
+		picture: show, meters: m, epoch: hex.EncodeToString(epoch[:]), hz: s.Hz, limit: s.MaxViewers, writeWait: 10 * time.Second,
 		viewers: make(map[*viewer]bool), ids: make(map[string]int), rows: make(map[string]int32),
 	}
 }

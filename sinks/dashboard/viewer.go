@@ -10,8 +10,6 @@ import (
 )
 
 const (
-	// writeWait is how long one write may block before the viewer is closed.
-	writeWait = 10 * time.Second
 	// pingEvery is how often a viewer has to show that it is there, and readWait
 	// how long it may be silent.
 	pingEvery = 20 * time.Second
@@ -125,7 +123,7 @@ func (h *hub) write(v *viewer) {
 		case <-v.gone:
 			return
 		case <-ping.C:
-			if v.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) != nil {
+			if v.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(h.writeWait)) != nil {
 				return
 			}
 		case <-v.wake:
@@ -144,7 +142,7 @@ func (h *hub) flush(v *viewer) (done bool) {
 			return true
 		}
 		for _, m := range list {
-			_ = v.conn.SetWriteDeadline(time.Now().Add(writeWait))
+			_ = v.conn.SetWriteDeadline(time.Now().Add(h.writeWait))
 			if v.conn.WritePreparedMessage(m.msg) != nil {
 				return true
 			}
@@ -163,7 +161,7 @@ func (h *hub) flush(v *viewer) (done bool) {
 
 // send writes one message that only v gets.
 func (h *hub) send(v *viewer, m any) error {
-	_ = v.conn.SetWriteDeadline(time.Now().Add(writeWait))
+	_ = v.conn.SetWriteDeadline(time.Now().Add(h.writeWait))
 	return v.conn.WriteJSON(m)
 }
 

@@ -24,7 +24,7 @@ function behind(n) {
 function share(cell, n) {
   text($(".v", cell), n == null ? "–" : `${Math.floor(n + 0.5)}%`);
   $(".part", cell).setAttribute("width", n ?? 0);
-  $(".bar", cell).classList.toggle("high", n >= 90);
+  $(".bar", cell).setAttribute("class", n == null ? "bar none" : n >= 90 ? "bar high" : "bar");
 }
 function draw(n) {
   if (!n.row) return;
@@ -47,10 +47,9 @@ function drawMoving(n) { // what changes though nothing comes of the node itself
   text(n.cell.beh, b ? `−${group(b)}` : group(b));
   text(n.cell.seen, age(n.seen));
 }
-function build(n) {
-  n.row = $("#row").content.firstElementChild.cloneNode(true);
-  n.cell = {};
-  for (const td of n.row.children) for (const c of td.classList) n.cell[c] = td;
+function adopt(n, row) { // row, the server's or a new one, shows n from now on
+  [n.row, n.cell] = [row, {}];
+  for (const td of row.children) for (const c of td.classList) n.cell[c] = td;
   draw(n);
 }
 
@@ -70,7 +69,7 @@ function arrange() {
   const list = [...nodes.values()].filter((n) => !q || [n.node, n.sub, n.client, n.net, n.st].some((s) => s.toLowerCase().includes(q))).sort(compare);
   const shown = list.slice(0, maxRows);
   shown.forEach((n, i) => {
-    if (!n.row) build(n);
+    if (!n.row) adopt(n, $("#row").content.firstElementChild.cloneNode(true));
     if (tbody.children[i] !== n.row) tbody.insertBefore(n.row, tbody.children[i] ?? null);
   });
   while (tbody.children.length > shown.length) tbody.lastChild.remove();
@@ -106,10 +105,10 @@ const handle = {
     if (m.part === 0) { fresh = new Map(); cols = m.cols; }
     for (const row of m.rows) { const n = object(row); fresh.set(n.id, n); }
     if (!m.last) return;
-    const rows = new Map([...tbody.children].map((row) => [row.dataset.key, row])); // the server's or our own
-    for (const n of fresh.values()) if (rows.has(n.key)) { n.row = rows.get(n.key); n.cell = {}; for (const td of n.row.children) for (const c of td.classList) n.cell[c] = td; }
     [nodes, sum, seq, asked] = [fresh, m, m.seq, false];
-    nodes.forEach(draw); arrange(); summarize();
+    const rows = new Map([...tbody.children].map((row) => [row.dataset.key, row]));
+    for (const n of nodes.values()) if (rows.has(n.key)) adopt(n, rows.get(n.key));
+    arrange(); summarize();
   },
   delta(m) {
     if (m.seq !== seq + 1) { if (!asked) { asked = true; socket.send('{"t":"resync"}'); } return; }
