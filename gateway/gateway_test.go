@@ -158,7 +158,7 @@ func TestConnectionFloodIsClosed(t *testing.T) {
 	closed := make(map[net.Conn]bool)
 	gatewaytest.Wait(t, "those beyond the limit and 64 to be closed", func() bool {
 		for _, c := range conns {
-			_ = c.SetReadDeadline(time.Now().Add(time.Microsecond))
+			_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
 			_, err := c.Read(make([]byte, 1))
 			var network net.Error
 			if err != nil && (!errors.As(err, &network) || !network.Timeout()) {

@@ -65,8 +65,8 @@ func (d *Directory) Ban(agent string) {
 	gone(agent)
 }
 
-// Gateway is a running gateway. The agents a and b have the tokens token-a and
-// token-b.
+// Gateway is a running gateway. Of one that Start made, the agents a and b have
+// the tokens token-a and token-b; one that Run was given has only the first field.
 type Gateway struct {
 	*gateway.Gateway
 	Producer *Producer
@@ -108,17 +108,32 @@ func Start(t testing.TB, protocols map[string]gateway.Protocol, tune func(cfg *g
 	if g.Gateway, err = gateway.New(cfg, deps); err != nil {
 		t.Fatal(err)
 	}
+	g.run(t)
+	return g
+}
+
+// Run runs a gateway that the test has made itself, and ends it with the test.
+func Run(t testing.TB, made *gateway.Gateway) *Gateway {
+	t.Helper()
+	g := &Gateway{Gateway: made, done: make(chan error, 1)}
+	g.run(t)
+	return g
+}
+
+func (g *Gateway) run(t testing.TB) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
-	go func() { g.done <- g.Run(ctx) }()
+	go func() { g.done <- g.Gateway.Run(ctx) }()
 	t.Cleanup(func() {
-		g.Producer.Release()
+		if g.Producer != nil {
+			g.Producer.Release()
+		}
 		if err := g.Stop(t); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
 	Wait(t, "the gateway to listen", func() bool { return g.Addr() != "" })
-	return g
 }
 
 // Cancel tells the gateway to stop, and does not wait.
