@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	dto "github.com/prometheus/client_model/go"
 
 	"sluice/message"
 )
@@ -203,6 +204,19 @@ func TestBrowser(t *testing.T) {
 	b.until(`window.row.isConnected && window.row.querySelector(".blk").textContent === "21,413,890" && window.row.className === "s-ok"`)
 	b.until(`document.querySelector('tr[data-node="us-east-1"]').className === "s-lagging" && document.querySelector('tr[data-node="us-east-1"] .beh').textContent === "−8"`)
 
+	// All that came without a new snapshot; a message that is missed brings one.
+	if got := d.resyncs(); got != 0 {
+		t.Errorf("snapshots asked for: got %v, want 0", got)
+	}
+	d.hub.mu.Lock()
+	d.hub.seq++
+	d.hub.mu.Unlock()
+	d.write(d.onMain("eu-west-1", 21_413_891))
+	b.until(`window.row.isConnected && window.row.querySelector(".blk").textContent === "21,413,891"`)
+	if got := d.resyncs(); got != 1 {
+		t.Errorf("snapshots asked for after a gap: got %v, want 1", got)
+	}
+
 	// Hostile names are text.
 	const hostile = `<img src=x onerror="document.title='owned'">`
 	d.write(d.block(hostile, 21_413_890), d.msg(hostile, "ethereum_metrics", "information", body{"name": "<b>n</b>", "node": "<script>document.title='owned'</script>/v1", "net": "1"}))
@@ -246,8 +260,18 @@ func TestBrowser(t *testing.T) {
 	b.shoot("lost")
 	again := newBench(t, func(s *Settings) { s.Listen = addr })
 	again.offset = d.offset
-	again.write(again.onMain("eu-west-1", 21_413_891), again.onMain("new", 21_413_891))
-	b.until(`document.querySelector("#banner").textContent === "" && document.querySelectorAll("#rows tr").length === 2 && document.querySelector('tr[data-node="eu-west-1"] .blk').textContent === "21,413,891"`)
+	again.write(again.onMain("eu-west-1", 21_413_892), again.onMain("new", 21_413_892))
+	b.until(`document.querySelector("#banner").textContent === "" && document.querySelectorAll("#rows tr").length === 2 && document.querySelector('tr[data-node="eu-west-1"] .blk').textContent === "21,413,892"`)
+}
+
+// resyncs returns how many snapshots pages were sent besides their first.
+func (b *bench) resyncs() float64 {
+	b.t.Helper()
+	var m dto.Metric
+	if err := b.hub.meters.resyncs.Write(&m); err != nil {
+		b.t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
 }
 
 // onMain returns a block of a chain whose genesis the agent does not name.
@@ -263,7 +287,7 @@ func TestBrowserOfMachines(t *testing.T) {
 	b := newTab(t, "")
 	b.theme("dark")
 	b.do(chromedp.Navigate(d.url("/connect")))
-	b.until(`document.querySelectorAll(".copy button").length === 3`)
+	b.until(`document.querySelectorAll(".copy button").length === 4`)
 	b.shoot("connect")
 	b.do(chromedp.Navigate(d.url("/")))
 	b.until(`document.querySelector("#feed .word").textContent === "live"`)
