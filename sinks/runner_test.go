@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/telemetry"
 	"sluice/message"
 )
 
@@ -104,10 +105,7 @@ func TestSettingsRefused(t *testing.T) {
 // share a registry.
 func TestMetersTogether(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	other := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_deadletters_total", Help: "Dead letters written, by stage and reason.",
-	}, []string{"stage", "reason"})
-	reg.MustRegister(other)
+	other := telemetry.DeadLetters(reg)
 	other.WithLabelValues("normalizer", "time").Inc()
 
 	meters := NewMeters(reg)
