@@ -105,6 +105,6 @@ func (c *Config) Validate() error {
 func (c Config) ProducerOptions() kafka.ProducerOptions {
 	return kafka.ProducerOptions{
 		MaxRecords: int(c.Ingest.InFlight/overhead) + ownInFlight + 1,
-		MaxBytes:   int(c.Ingest.InFlight) + ownInFlight*(1<<10),
+		MaxBytes:   2 * int(c.Ingest.InFlight), // names can be longer than overhead has them
 	}
 }

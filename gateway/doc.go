@@ -16,7 +16,8 @@
 // It guarantees that done is called once for every frame that was taken, with
 // nil only when Kafka has the frame; that the frames taken and not decided never
 // exceed the budget, whatever Kafka does; and that agents of one gateway cannot
-// take each other's names. A frame whose done got an error may be in Kafka or
+// take each other's names. Beside the budget, memory is what a connection needs to
+// read one frame, times the connections. A frame whose done got an error may be in Kafka or
 // not: only the agent, by sending it again under the same ID, makes it certain.
 //
 // It keeps nothing beyond its sockets: agents come from a compacted topic, and
