@@ -3,7 +3,6 @@ package websocket
 import (
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	"sluice/gateway"
 	"sluice/internal/wire"
-	"sluice/message"
 )
 
 const (
@@ -73,13 +71,6 @@ type stream struct {
 	quit   chan struct{}
 	cause  cause
 	pinger *time.Timer
-}
-
-// cause says why a connection ends, to the gateway and to the agent.
-type cause struct {
-	reason gateway.Reason
-	code   int // 0 where nothing can be said, or has been said already
-	text   string
 }
 
 // serve stays until the connection is over.
@@ -268,91 +259,6 @@ func (s *stream) rouse() {
 	}
 }
 
-// done is called for each frame taken, in order. It must not block.
-func (s *stream) done(err error) {
-	switch {
-	case s.failed.Load():
-	case err != nil:
-		s.failed.Store(true)
-		go s.stop(cause{gateway.NotStored, websocket.CloseInternalServerErr, "a frame could not be stored"})
-	default:
-		s.durable.Add(1)
-		s.rouse()
-		if !s.dirty.Swap(true) {
-			go s.ack()
-		}
-	}
-}
-
-// ack says how far everything is durable. The first after a rest is said at once.
-func (s *stream) ack() {
-	s.write.Lock()
-	rest := ackEvery - time.Since(s.wrote)
-	s.write.Unlock()
-	if rest > 0 {
-		time.Sleep(rest)
-	}
-	s.write.Lock()
-	defer s.write.Unlock()
-	s.dirty.Store(false)
-	s.sayAck()
-}
-
-// sayAck writes an ack if there is something new. The lock is held.
-func (s *stream) sayAck() {
-	at := s.base + s.durable.Load() + s.passed.Load()
-	n := 0
-	for n < len(s.skip) && s.skip[n] == at+1 {
-		n++
-		at++
-	}
-	s.skip = s.skip[n:]
-	s.passed.Add(uint64(n))
-	s.rouse()
-	if at == s.acked || s.silent {
-		return
-	}
-	s.acked = at
-	s.buf = appendAck(s.buf[:0], s.format, at)
-	s.send()
-}
-
-// refuse tells the agent that the frame read last is too large.
-func (s *stream) refuse() {
-	s.h.env.Reject("frame_size")
-	s.refused++
-	s.write.Lock()
-	defer s.write.Unlock()
-	s.skip = append(s.skip, s.seq)
-	if !s.silent {
-		s.buf = appendRefused(s.buf[:0], s.format, s.seq, message.CodeTooLarge, int64(s.limit))
-		s.send()
-	}
-	s.sayAck() // where everything before is durable already, nobody else does
-}
-
-// control writes a control message.
-func (s *stream) control(appendTo func([]byte) []byte) {
-	s.write.Lock()
-	defer s.write.Unlock()
-	s.buf = appendTo(s.buf[:0])
-	s.send()
-}
-
-// send writes what is in buf. The lock is held.
-func (s *stream) send() {
-	kind := websocket.TextMessage
-	if s.format == wire.Msgpack {
-		kind = websocket.BinaryMessage
-	}
-	s.wrote = time.Now()
-	_ = s.ws.SetWriteDeadline(s.wrote.Add(writeTime))
-	if err := s.ws.WriteMessage(kind, s.buf); err != nil {
-		s.silent = true
-		s.stop(cause{reason: gateway.Lost})
-	}
-}
-
 // ping asks the agent for a sign of life, from a timer, whether or not reading is
 // paused.
 func (s *stream) ping() {
@@ -378,90 +284,3 @@ func (s *stream) pong(data string) error {
 	return err
 }
 
-// end is called when the gateway wants the connection to end.
-func (s *stream) end(reason gateway.Reason) {
-	c := cause{reason, websocket.ClosePolicyViolation, "not allowed"}
-	switch reason {
-	case gateway.Draining:
-		c.code, c.text = websocket.CloseServiceRestart, "the gateway stops"
-	case gateway.Replaced:
-		c.text = "replaced by a newer connection"
-	case gateway.Banned:
-		c.text = "the agent or its token is no longer allowed"
-	}
-	s.stop(c)
-}
-
-// stop ends the connection; the first cause counts.
-func (s *stream) stop(c cause) {
-	s.once.Do(func() {
-		s.cause = c
-		close(s.quit)
-		s.sock.stop()
-	})
-}
-
-// explain makes a cause of an error in reading.
-func (s *stream) explain(err error) cause {
-	var (
-		bad     malformed
-		closed  *websocket.CloseError
-		network net.Error
-	)
-	switch {
-	case errors.As(err, &bad):
-		return cause{gateway.Malformed, websocket.CloseProtocolError, message.Printable(err.Error(), 120)}
-	case errors.Is(err, errPings):
-		return cause{gateway.Malformed, websocket.ClosePolicyViolation, err.Error()}
-	case errors.Is(err, websocket.ErrReadLimit), errors.Is(err, gateway.ErrTooLarge):
-		return cause{gateway.TooLarge, websocket.CloseMessageTooBig, "message too large"}
-	case errors.As(err, &network) && network.Timeout():
-		if s.conn == nil {
-			return cause{gateway.Timeout, websocket.ClosePolicyViolation, "login took too long"}
-		}
-		return cause{gateway.Timeout, websocket.CloseGoingAway, "nothing came for too long"}
-	case errors.As(err, &closed):
-		if closed.Code == websocket.CloseAbnormalClosure {
-			return cause{reason: gateway.Lost}
-		}
-		return cause{reason: gateway.Closed} // gorilla has answered
-	case network != nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return cause{reason: gateway.Lost}
-	}
-	return cause{reason: gateway.Malformed} // gorilla has said what
-}
-
-// finish says the last words and takes the connection off the gateway's list. A
-// gateway that stops first waits for what it has taken, so that as little as can
-// be is sent again.
-func (s *stream) finish() {
-	s.pinger.Stop()
-	if s.cause.reason == gateway.Draining {
-		late := make(chan struct{})
-		t := time.AfterFunc(drainTime, func() { close(late) })
-		s.await(late, func() bool { return s.durable.Load() == s.taken || s.failed.Load() })
-		t.Stop()
-	}
-	s.write.Lock()
-	s.sayAck()
-	s.silent = true
-	s.write.Unlock()
-	s.say(s.cause)
-	_ = s.ws.Close()
-	s.conn.Close(s.cause.reason)
-}
-
-// say closes the websocket with a code and gives the agent a moment to read it:
-// closing a socket that has unread bytes in it throws away what was written.
-func (s *stream) say(c cause) {
-	if c.code == 0 {
-		return
-	}
-	err := s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(c.code, c.text), time.Now().Add(time.Second))
-	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
-		return
-	}
-	_ = s.sock.CloseWrite()
-	_ = s.sock.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.Copy(io.Discard, s.sock.Conn)
-}
