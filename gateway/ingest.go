@@ -88,4 +88,3 @@ func (g *Gateway) settle(r *kafka.Record, err error) {
 	}
 	g.room.give(overhead + int64(cap(r.Value)))
 }
-

@@ -94,4 +94,3 @@ func (s *stream) send() {
 		s.stop(cause{reason: gateway.Lost})
 	}
 }
-

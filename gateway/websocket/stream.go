@@ -283,4 +283,3 @@ func (s *stream) pong(data string) error {
 	}
 	return err
 }
-
