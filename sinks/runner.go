@@ -154,16 +154,19 @@ func (r *Runner) Run(ctx context.Context) (err error) {
 		Max:    r.traits.Batch,
 		Linger: r.traits.Linger,
 		Lag:    &lag,
-		Joined: func(partitions int) {
-			r.mu.Lock()
-			r.reading = true
-			r.mu.Unlock()
-			if partitions == 0 {
-				// What failed is another member's now.
-				r.outage.forget()
-			}
-		},
+		Joined: r.joined,
 	}, r.log, r.Feed)
+}
+
+// joined is told how many partitions the member has.
+func (r *Runner) joined(partitions int) {
+	r.mu.Lock()
+	r.reading = true
+	r.mu.Unlock()
+	if partitions == 0 {
+		// What failed is another member's now.
+		r.outage.forget()
+	}
 }
 
 // Group returns the name of the consumer group of a Shared sink.

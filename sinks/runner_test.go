@@ -87,6 +87,25 @@ func TestReadyNamesAStuckCall(t *testing.T) {
 	})
 }
 
+// TestReadyWithoutPartitions: a member that has nothing left to write is ready,
+// whatever it failed to write before.
+func TestReadyWithoutPartitions(t *testing.T) {
+	g := opened(t, Traits{})
+	if err := g.Ready(t.Context()); err == nil {
+		t.Error("ready before it is a member")
+	}
+	g.joined(2)
+	g.outage.note("write", errDown)
+	g.joined(1)
+	if err := g.Ready(t.Context()); !errors.Is(err, errDown) {
+		t.Errorf("got %v with a partition left, want the sink's error", err)
+	}
+	g.joined(0)
+	if err := g.Ready(t.Context()); err != nil {
+		t.Errorf("got %v without partitions, want ready", err)
+	}
+}
+
 func TestSettingsRefused(t *testing.T) {
 	p := Define(func() struct{} { return struct{}{} }, func(struct{}, Env) (Sink, Traits, error) {
 		return nil, Traits{}, errors.New("dir: want a path")

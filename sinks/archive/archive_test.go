@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -215,6 +216,30 @@ func TestTwoSchemas(t *testing.T) {
 		t.Errorf("got files %v, want one for each schema", got)
 	}
 	once(t, read(t, dir, "*.avro"), ms)
+}
+
+// TestNotReadAgain: a file that nobody else touched is not read between writes.
+func TestNotReadAgain(t *testing.T) {
+	s := opened(t, t.TempDir())
+	ms := sinktest.Messages(t, 60)
+	open := func() map[*file]bool {
+		all := map[*file]bool{}
+		for _, l := range s.all() {
+			for _, h := range l.hours {
+				for _, f := range h.open {
+					all[f] = true
+				}
+			}
+		}
+		return all
+	}
+	write(t, s, ms[:30])
+	before := open()
+	write(t, s, ms[30:])
+	write(t, s, ms)
+	if after := open(); len(before) == 0 || !maps.Equal(before, after) {
+		t.Errorf("got files %v, want %v still open", after, before)
+	}
 }
 
 // TestTornTail cuts the last block of a file short at every byte, and, as a disk
