@@ -290,6 +290,20 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 	})
 }
 
+// TestContextEndsBeforeDeadLetters: what is neither in the sink nor a dead letter
+// is not done.
+func TestContextEndsBeforeDeadLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := opened(t, Traits{})
+		g.dead.produce = func([]*kafka.Record) error { return errDown }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := g.Feed(ctx, records("bad")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the context's error: nil would commit the batch", err)
+		}
+	})
+}
+
 // TestPanic: a panic is an error like any other, with its stack in the log once.
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -375,6 +375,7 @@ func TestPartitionComesBack(t *testing.T) {
 			closed(t, b)
 		}
 		write(t, a, ms[50:])
+		once(t, read(t, dir, "*.avro*"), ms)
 		closed(t, a)
 		if !end {
 			write(t, b, ms)
