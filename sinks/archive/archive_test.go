@@ -374,7 +374,7 @@ func TestPartitionComesBack(t *testing.T) {
 		if end {
 			closed(t, b)
 		}
-		write(t, a, ms[50:])
+		write(t, a, ms[90:])
 		once(t, read(t, dir, "*.avro*"), ms)
 		closed(t, a)
 		if !end {
