@@ -370,11 +370,11 @@ func TestPartitionComesBack(t *testing.T) {
 		ms := sinktest.Messages(t, 150)
 		a, b := opened(t, dir), opened(t, dir)
 		write(t, a, ms[:60])
-		write(t, b, ms[30:100])
+		write(t, b, ms[30:77])
 		if end {
 			closed(t, b)
 		}
-		write(t, a, ms[90:])
+		write(t, a, ms[75:])
 		once(t, read(t, dir, "*.avro*"), ms)
 		closed(t, a)
 		if !end {
