@@ -30,7 +30,7 @@ type rules struct {
 type conversion struct {
 	*rules
 	emit  func(*kafka.Record)
-	made  kafka.Typed
+	made  *kafka.Typed
 	items []decode.Item
 	tally tally
 

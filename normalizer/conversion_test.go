@@ -33,6 +33,7 @@ func newConversion(t testing.TB) (*conversion, *[]*kafka.Record) {
 	return &conversion{
 		rules: &rules{types: set, decoders: newDecoders(nil), topics: topics, past: c.Past, future: c.Future},
 		emit:  func(r *kafka.Record) { *out = append(*out, r) },
+		made:  new(kafka.Typed),
 		tally: newTally(),
 	}, out
 }

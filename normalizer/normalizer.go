@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,9 @@ type Normalizer struct {
 	meters *meters
 	lag    *kafka.Lag
 	joined atomic.Bool
+	// spare holds what conversions leave of the blocks that records are made in:
+	// a poll of a few records does not use one up.
+	spare sync.Pool // of *kafka.Typed
 }
 
 // New returns a Normalizer that has not begun.
@@ -95,7 +99,12 @@ func (n *Normalizer) Ready(context.Context) error {
 
 // transform converts the frames of one partition.
 func (n *Normalizer) transform(_ context.Context, rs []*kafka.Record, emit func(*kafka.Record)) (func(), error) {
-	c := conversion{rules: n.rules, emit: emit, tally: newTally()}
+	made, ok := n.spare.Get().(*kafka.Typed)
+	if !ok {
+		made = new(kafka.Typed)
+	}
+	defer n.spare.Put(made)
+	c := conversion{rules: n.rules, emit: emit, made: made, tally: newTally()}
 	var f message.Frame
 	for _, r := range rs {
 		kafka.Frame(r, &f)

@@ -33,10 +33,13 @@ func FrameRecord(f *message.Frame) *Record {
 }
 
 // Frame fills f from a record of the ingest topic. Its strings for protocol and
-// content type are the sender's, unchecked.
+// content type are the sender's, unchecked. Whatever f held before is gone, but
+// the names that are the same are not copied again: frames of one agent often
+// come in a row.
 func Frame(r *Record, f *message.Frame) {
+	connection := f.Connection
 	*f = message.Frame{
-		Agent: string(r.Key), Value: r.Value, ReceivedAt: r.Timestamp,
+		Agent: keep(f.Agent, r.Key), Value: r.Value, ReceivedAt: r.Timestamp,
 		Src: message.Source{Partition: r.Partition, Offset: r.Offset},
 	}
 	for i := range r.Headers {
@@ -49,13 +52,21 @@ func Frame(r *Record, f *message.Frame) {
 		case message.HeaderContentType:
 			f.ContentType = known(v)
 		case message.HeaderConnection:
-			f.Connection = string(v)
+			f.Connection = keep(connection, v)
 		case message.HeaderNetwork:
 			f.Network = string(v)
 		case message.HeaderGenesis:
 			f.Genesis = string(v)
 		}
 	}
+}
+
+// keep returns string(v): have, if it is that.
+func keep(have string, v []byte) string {
+	if have == string(v) {
+		return have
+	}
+	return string(v)
 }
 
 // known returns string(v), without a copy for the few values nearly all frames
@@ -113,6 +124,8 @@ func (t *Typed) Make(topic string, f *message.Frame, index, count int, encode fu
 	b = strconv.AppendInt(b, int64(index), 10)
 	place := len(b)
 	b = strconv.AppendInt(b, int64(count), 10)
+	total := len(b)
+	b = append(b, f.Agent...)
 	t.bytes = b
 
 	if len(t.records) == 0 {
@@ -124,8 +137,8 @@ func (t *Typed) Make(topic string, f *message.Frame, index, count int, encode fu
 	h[0] = Header{Key: message.HeaderID, Value: b[begin:id:id]}
 	h[1] = Header{Key: message.HeaderSrc, Value: b[value:src:src]}
 	h[2] = Header{Key: message.HeaderIndex, Value: b[src:place:place]}
-	h[3] = Header{Key: message.HeaderCount, Value: b[place:len(b):len(b)]}
-	*r = Record{Topic: topic, Key: []byte(f.Agent), Value: b[id:value:value], Headers: h, Timestamp: f.ReceivedAt}
+	h[3] = Header{Key: message.HeaderCount, Value: b[place:total:total]}
+	*r = Record{Topic: topic, Key: b[total:len(b):len(b)], Value: b[id:value:value], Headers: h, Timestamp: f.ReceivedAt}
 	return r, nil
 }
 
