@@ -271,6 +271,33 @@ func TestFrameTooLarge(t *testing.T) {
 	}
 }
 
+// TestRefusedAmongDurable proves that acks pass a refused frame also when frames
+// behind it became durable before anyone looked.
+func TestRefusedAmongDurable(t *testing.T) {
+	g := start(t, nil)
+	c := open(t, g, "token-a", "s", 1)
+	big := strings.Repeat("x", 256<<10+1)
+	for round := range uint64(10) {
+		g.Producer.Hold()
+		c.send("one")
+		c.send(big)
+		c.send("three")
+		c.send("four")
+		if m, _ := c.next(); m.Refused == nil || m.Refused.Seq != 4*round+2 {
+			t.Fatalf("got %+v, want frame %d refused", m, 4*round+2)
+		}
+		gatewaytest.Wait(t, "the others to be taken", func() bool { return g.Producer.Pending() == 3 })
+		g.Producer.Release()
+		for at := uint64(0); at < 4*round+4; {
+			m, ok := c.next()
+			if !ok || m.Ack == nil {
+				t.Fatalf("got %+v, %v, want an ack", m, c.closed)
+			}
+			at = m.Ack.Seq
+		}
+	}
+}
+
 func TestRefusedFramesCountInTheWindow(t *testing.T) {
 	g := start(t, func(cfg *gateway.Config, _ *websocket.Settings) {
 		cfg.Ingest.InFlight, cfg.Limits.Frame = 16<<10, 1<<10
