@@ -170,6 +170,12 @@ func TestFramesAreGood(t *testing.T) {
 	}
 }
 
+func TestPeak(t *testing.T) {
+	if got := peak(); got < 1<<20 || got > 1<<34 {
+		t.Errorf("got %d bytes, want those of a Go program", got)
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"strings"
 	"syscall"
 	"time"
 
@@ -152,8 +153,27 @@ func (w *work) report() report {
 		r.Error = err.Error()
 	}
 	r.CPU = seconds(u.Utime) + seconds(u.Stime)
-	r.Peak = u.Maxrss << 10
+	if r.Peak = peak(); r.Peak == 0 {
+		r.Peak = u.Maxrss << 10
+	}
 	return r
+}
+
+// peak returns the most memory this process has had, in bytes, or 0 where the
+// system does not say. What getrusage says begins with the memory of whoever
+// started the process.
+func peak() int64 {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	return 0
 }
 
 func seconds(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
