@@ -66,7 +66,9 @@ func TestNormalize(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		o := Options{Config: DefaultConfig(), Kafka: c, Types: set, Embedded: true, Log: log, Meters: reg}
 		o.Config.Slot = slot
-		o.Publish = func(ctx context.Context) error { return schemas.NewCatalog(c, schemas.NewReader(set), log).Publish(ctx, set) }
+		o.Publish = func(ctx context.Context) error {
+			return schemas.NewCatalog(c, schemas.NewReader(set), log).Publish(ctx, set)
+		}
 		normalizer := New(o)
 		if err := normalizer.Ready(t.Context()); err == nil {
 			t.Error("ready before it began")
