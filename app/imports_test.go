@@ -26,8 +26,9 @@ var allowed = map[string][]string{
 	"sluice/sinks":                    {"sluice/message", "sluice/config", "sluice/internal/", "sluice/schemas"},
 	"sluice/gateway/gatewaytest":      {"sluice/message", "sluice/config", "sluice/internal/", "sluice/gateway"},
 	// Any other folder of a stage is a plugin.
-	"sluice/gateway/": {"sluice/message", "sluice/config", "sluice/internal/wire", "sluice/schemas", "sluice/gateway"},
-	"sluice/sinks/":   {"sluice/message", "sluice/config", "sluice/schemas", "sluice/sinks", "sluice/internal/telemetry"},
+	"sluice/gateway/":       {"sluice/message", "sluice/config", "sluice/internal/wire", "sluice/schemas", "sluice/gateway"},
+	"sluice/sinks/sinktest": {"sluice/message", "sluice/schemas", "sluice/sinks", "sluice/internal/wire"},
+	"sluice/sinks/":         {"sluice/message", "sluice/config", "sluice/schemas", "sluice/sinks", "sluice/internal/telemetry"},
 	// Tests and measurements look at everything.
 	"sluice/test/": {"sluice/"},
 }

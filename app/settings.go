@@ -195,7 +195,13 @@ func (s *settings) embedded(l *config.Loader) {
 	s.kafka.Topics.Partitions = 4
 	s.kafka.Topics.Retention = 7 * 24 * time.Hour
 	s.kafka.Topics.DeadLetterRetention = 7 * 24 * time.Hour
-	l.Default("sinks", map[string]any{"archive": map[string]any{"dir": filepath.Join(s.up.Data, "archive")}})
+	// A sink of these names may be another plugin's by now.
+	if l.String("sinks.archive.plugin") == "archive" {
+		l.Default("sinks.archive", map[string]any{"dir": filepath.Join(s.up.Data, "archive")})
+	}
+	if addr := l.String("gateway.listen"); addr != "" && l.String("sinks.dashboard.plugin") == "dashboard" {
+		l.Default("sinks.dashboard", map[string]any{"gateway_url": "http://" + reachable(addr)})
+	}
 }
 
 func (s *settings) bind(l *config.Loader, plugins Plugins, r role) {

@@ -119,6 +119,7 @@ func split(fs kgo.Fetches, lag *Lag) ([]*Record, Offsets) {
 			}
 		}
 		if n := len(p.Records); n > 0 {
+			lag.begin(p.Records[0])
 			at.set(p.Topic, p.Partition, p.Records[n-1].Offset+1)
 		}
 	})

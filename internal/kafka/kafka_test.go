@@ -129,8 +129,20 @@ func TestGroupErrorEndsIt(t *testing.T) {
 	c := kafkatest.New(t, "load")
 	produce(t, c, message.Topic("load"), 0, 1)
 	boom := errors.New("boom")
-	err := c.RunGroup(t.Context(), kafka.GroupOptions{Group: "g", Topics: []string{message.Topic("load")}}, quiet,
-		func(context.Context, []*kafka.Record) error { return boom })
+	var lag kafka.Lag
+	err := c.RunGroup(t.Context(), kafka.GroupOptions{Group: "g", Topics: []string{message.Topic("load")}, Lag: &lag}, quiet,
+		func(context.Context, []*kafka.Record) error {
+			left, since := int64(0), time.Time{}
+			for _, p := range lag.Partitions() {
+				if left += p.Offsets; p.Offsets > 0 {
+					since = p.Since
+				}
+			}
+			if left != 1 || since.IsZero() {
+				t.Errorf("lag of a record polled and not handled: got %d since %s, want 1", left, since)
+			}
+			return boom
+		})
 	if !errors.Is(err, boom) {
 		t.Errorf("got %v, want %v", err, boom)
 	}

@@ -20,7 +20,7 @@ type topicPartition struct {
 type partitionLag struct {
 	next   int64     // the first offset not handled
 	end    int64     // the last stable offset seen
-	oldest time.Time // the timestamp of the last record handled
+	oldest time.Time // the timestamp of the last record handled, or of the first polled
 }
 
 // PartitionLag is the lag of one partition.
@@ -30,9 +30,9 @@ type PartitionLag struct {
 	// Offsets counts what is left below the last stable offset, transaction
 	// markers included.
 	Offsets int64
-	// Since is the timestamp of the last record handled while Offsets is not
-	// zero: everything left is at least as recent. It is zero where nothing is
-	// left or nothing was handled yet.
+	// Since is the timestamp of the last record handled, or of the first polled
+	// before any was, while Offsets is not zero: everything left is at least as
+	// recent. It is zero where nothing is left.
 	Since time.Time
 }
 
@@ -57,6 +57,19 @@ func (l *Lag) stable(topic string, partition int32, end int64) {
 	defer l.mu.Unlock()
 	p := l.part(topic, partition)
 	p.end = max(p.end, end)
+}
+
+// begin notes where reading of a partition starts, unless that is known: what is
+// polled and never handled is lag too.
+func (l *Lag) begin(r *Record) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.part(r.Topic, r.Partition); p.next < 0 {
+		p.next, p.oldest = r.Offset, r.Timestamp
+	}
 }
 
 func (l *Lag) advance(at Offsets) {

@@ -62,3 +62,22 @@ func (c Config) Range(ctx context.Context, since time.Time, log *slog.Logger, to
 	end.Each(func(o kadm.ListedOffset) { r.End.set(o.Topic, o.Partition, o.Offset) })
 	return r, nil
 }
+
+// Committed returns the offsets that a consumer group has committed.
+func (c Config) Committed(ctx context.Context, group string, log *slog.Logger) (Offsets, error) {
+	cl, err := kgo.NewClient(c.options(log)...)
+	if err != nil {
+		return nil, fmt.Errorf("make kafka client: %w", err)
+	}
+	defer cl.Close()
+	fetched, err := kadm.NewClient(cl).FetchOffsets(ctx, group)
+	if err == nil {
+		err = fetched.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, err)
+	}
+	at := Offsets{}
+	fetched.Each(func(o kadm.OffsetResponse) { at.set(o.Topic, o.Partition, o.At) })
+	return at, nil
+}

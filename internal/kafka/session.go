@@ -262,6 +262,7 @@ func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit fu
 		if n == 0 {
 			return
 		}
+		s.o.Lag.begin(p.Records[0])
 		at.set(p.Topic, p.Partition, p.Records[n-1].Offset+1)
 		rs := make([]*Record, 0, n)
 		for _, r := range p.Records {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ type reporter struct {
 }
 
 // newReporter returns an agent that reports to addr. Run it.
-func newReporter(t *testing.T, addr, name, token string, tune func(*agent.Config)) *reporter {
+func newReporter(t *testing.T, addr, name, token string, tune func(*agent.Config), random io.Reader) *reporter {
 	t.Helper()
 	r := &reporter{t: t, name: name, refused: map[uint64]int{}}
 	c := agent.DefaultConfig()
@@ -38,6 +39,7 @@ func newReporter(t *testing.T, addr, name, token string, tune func(*agent.Config
 	}
 	client, err := agent.New(c, agent.Options{
 		Logger: quiet,
+		Rand:   random,
 		OnAck: func(seq uint64) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -74,17 +76,19 @@ func (r *reporter) send(ctx context.Context) error {
 	return err
 }
 
-// ledger returns the IDs of the messages that must be there, and the number of
-// frames sent.
-func (r *reporter) ledger() (acked []string, sent uint64) {
+// ledger returns the IDs of the messages that were sent, and of those that must
+// be there.
+func (r *reporter) ledger() (sent, acked []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for seq := uint64(1); seq <= r.acked; seq++ {
-		if r.refused[seq] == 0 {
-			acked = append(acked, fmt.Sprintf("%s/%s/%d#0", r.name, r.client.Session(), seq))
+	for seq := uint64(1); seq <= r.sent; seq++ {
+		id := fmt.Sprintf("%s/%s/%d#0", r.name, r.client.Session(), seq)
+		sent = append(sent, id)
+		if seq <= r.acked && r.refused[seq] == 0 {
+			acked = append(acked, id)
 		}
 	}
-	return acked, r.sent
+	return sent, acked
 }
 
 func (r *reporter) ackedSeq() uint64 {

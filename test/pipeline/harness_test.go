@@ -19,6 +19,8 @@ import (
 	"github.com/linkedin/goavro/v2"
 
 	"sluice/internal/kafka"
+	"sluice/message"
+	"sluice/sinks"
 )
 
 // program is sluice, built once for all tests.
@@ -227,6 +229,29 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 		}
 		<-tick.C
 	}
+}
+
+// drained waits until a sink has committed everything that stands on a data
+// type's topic.
+func (u *up) drained(sink, dataType string) {
+	u.t.Helper()
+	topic := message.Topic(dataType)
+	waitFor(u.t, "sink "+sink+" to commit all of "+topic, func() bool {
+		stands, err := u.kafka().Range(u.t.Context(), time.Time{}, quiet, topic)
+		if err != nil {
+			return false
+		}
+		at, err := u.kafka().Committed(u.t.Context(), sinks.Group(sink), quiet)
+		if err != nil {
+			return false
+		}
+		for partition, end := range stands.End[topic] {
+			if end > stands.Start[topic][partition] && at[topic][partition] < end {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // archived returns how often each message ID stands in the archive's finished

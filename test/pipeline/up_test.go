@@ -130,6 +130,7 @@ func TestREST(t *testing.T) {
 	waitFor(t, "both transmissions to be normalized", func() bool {
 		return len(kafkatest.Read(t, u.kafka(), message.Topic("ethereum_metrics"))) == 3
 	})
+	u.drained("archive", "ethereum_metrics")
 	u.stop()
 	if got := u.archived("ethereum_metrics")["a1/retry-1#0"]; got != 1 {
 		t.Errorf("the archive holds the message sent twice %d times, want once", got)
@@ -156,24 +157,11 @@ func TestTypeByFile(t *testing.T) {
 		t.Fatalf("got %d %s", code, body)
 	}
 	kafkatest.Wait(t, u.kafka(), func(rs []*kafka.Record) bool { return len(rs) == 1 }, "sluice.weather")
-	waitFor(t, "the archive to be written", func() bool { return metric(u, `sluice_sink_written_total{sink="archive"}`) >= 1 })
+	u.drained("archive", "weather")
 	u.stop()
 	if got := u.archived("weather")["a1/w1#0"]; got != 1 {
 		t.Errorf("the archive holds the message %d times, want once", got)
 	}
-}
-
-// metric returns the value of a metric on the admin address.
-func metric(u *up, name string) float64 {
-	_, body := get("http://" + u.admin + "/metrics")
-	for line := range strings.SplitSeq(body, "\n") {
-		if rest, ok := strings.CutPrefix(line, name+" "); ok {
-			v := 0.0
-			_, _ = fmt.Sscan(rest, &v)
-			return v
-		}
-	}
-	return -1
 }
 
 // TestSinkOutside proves that the code of docs/adding-a-sink.md, in a module of
