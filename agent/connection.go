@@ -111,6 +111,7 @@ func (k *connection) dial(ctx context.Context) error {
 		}
 	}
 	header := http.Header{"Authorization": {"Bearer " + c.cfg.Token.Reveal()}, "User-Agent": {"sluice-agent"}}
+	//nolint:bodyclose // what gorilla returns of a refusal is in memory
 	ws, resp, err := d.DialContext(ctx, c.url.String(), header)
 	if errors.Is(err, websocket.ErrBadHandshake) && resp != nil {
 		return newRejection(resp)

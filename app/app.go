@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -100,8 +101,7 @@ func exitCode(err error) int {
 
 // report says an error, a line for each problem.
 func (c *command) report(err error) {
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(c.std.Err, "sluice: %v\n", err)
 		return
 	}
@@ -116,16 +116,15 @@ type command struct {
 	std     Streams
 	environ []string
 
-	file  string
-	flags *pflag.FlagSet
+	file string
 	// paths are the settings that flags stand for.
 	paths map[string]string
 }
 
 // getenv looks in the environment that the command was given.
 func (c *command) getenv(key string) string {
-	for i := len(c.environ) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(c.environ[i], key+"="); ok {
+	for _, v := range slices.Backward(c.environ) {
+		if v, ok := strings.CutPrefix(v, key+"="); ok {
 			return v
 		}
 	}
@@ -135,12 +134,6 @@ func (c *command) getenv(key string) string {
 // setting adds a flag that stands for a setting.
 func (c *command) setting(fs *pflag.FlagSet, flag, path, usage string) {
 	fs.String(flag, "", usage+" (setting "+path+")")
-	c.paths[flag] = path
-}
-
-// switchSetting adds a flag without value that stands for a setting.
-func (c *command) switchSetting(fs *pflag.FlagSet, flag, path, usage string) {
-	fs.Bool(flag, false, usage+" (setting "+path+")")
 	c.paths[flag] = path
 }
 

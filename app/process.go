@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -113,8 +114,8 @@ func (p *process) serve(ctx context.Context, parts []part) error {
 		p.log.Error("not stopped in time: stop it by force with a second signal", "within", stopWithin)
 	})
 	defer late.Stop()
-	for i := len(stops) - 1; i >= 0; i-- {
-		stops[i]()
+	for _, stop := range slices.Backward(stops) {
+		stop()
 	}
 	for len(ended) > 0 {
 		if e := <-ended; e.err != nil && first == nil {

@@ -19,7 +19,6 @@ import (
 	"sluice/message"
 	"sluice/normalizer"
 	"sluice/schemas"
-	"sluice/sinks"
 )
 
 // settings is the configuration of a process: every section of every role, so
@@ -339,9 +338,4 @@ func hostName() string {
 		return name("")
 	}
 	return name(host)
-}
-
-// sinkPlugin returns the plugin of a configured sink.
-func (s *settings) sinkPlugin(p Plugins, name string) sinks.Plugin {
-	return p.Sinks[s.sinks[name].Plugin]
 }

@@ -86,7 +86,7 @@ func (p *process) catalog() catalog {
 
 // normalizerStage is one normalizer. embedded says that the broker is.
 func (p *process) normalizerStage(slot string, embedded bool) part {
-	c := p.settings.normalizer
+	c := p.normalizer
 	c.Slot = slot
 	n := normalizer.New(normalizer.Options{
 		Config: c, Kafka: p.kafka, Types: p.types, Decoders: p.plugins.Decoders,

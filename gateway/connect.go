@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,8 +53,8 @@ func (g *Gateway) Connect(o Opening) (*Conn, error) {
 	}
 	older := g.byAgent[o.Agent]
 	kept := 0
-	for i := len(older) - 1; i >= 0; i-- { // the newest first
-		old := older[i]
+	for _, old := range slices.Backward(older) { // the newest first
+
 		switch {
 		case old.ended != "":
 		case kept >= g.cfg.Limits.PerAgent-1, old.opened.Session == o.Session && o.Session != "":

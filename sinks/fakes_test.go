@@ -172,7 +172,7 @@ func opened(t *testing.T, traits Traits) *rig {
 }
 
 // records returns one record of a value each, as the normalizer writes them but
-// for the value, with the IDs a/s/0#0, a/s/1#0, …
+// for the value, with the IDs a/s/0#0, a/s/1#0, ….
 func records(values ...string) []*kafka.Record {
 	rs := make([]*kafka.Record, len(values))
 	for i, v := range values {
@@ -194,7 +194,7 @@ func records(values ...string) []*kafka.Record {
 func values(n int) []string { return make([]string, n) }
 
 // value returns the value of a metric, summed over the labels that are not
-// given as name, value, name, value …
+// given as name, value, name, value ….
 func (g *rig) value(t *testing.T, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := g.reg.Gather()

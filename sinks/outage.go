@@ -58,8 +58,7 @@ func (o *outage) note(what string, err error) time.Duration {
 	case o.attempts == 1:
 		o.since, o.said = now, now
 		args := []any{"doing", what, "err", err}
-		var p *panicError
-		if errors.As(err, &p) {
+		if p, ok := errors.AsType[*panicError](err); ok {
 			args = append(args, "stack", string(p.stack))
 		}
 		o.log.Warn("sink failing: it is tried again until it succeeds", args...)

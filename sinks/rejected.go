@@ -44,7 +44,7 @@ func collect(all []*Rejected, err error) ([]*Rejected, bool) {
 	case *Rejected:
 		return append(all, e), e != nil
 	case interface{ Unwrap() []error }:
-		ok := true
+		var ok bool
 		for _, inner := range e.Unwrap() {
 			if all, ok = collect(all, inner); !ok {
 				return nil, false

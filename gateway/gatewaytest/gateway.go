@@ -124,7 +124,7 @@ func (g *Gateway) run(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
-	go func() { g.done <- g.Gateway.Run(ctx) }()
+	go func() { g.done <- g.Run(ctx) }()
 	t.Cleanup(func() {
 		if g.Producer != nil {
 			g.Producer.Release()

@@ -55,7 +55,7 @@ func newBench(t *testing.T, change func(*Settings)) *bench {
 }
 
 func env(caught func() bool) sinks.Env {
-	return sinks.Env{Name: "dashboard", Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: time.Now, Caught: caught}
+	return sinks.Env{Name: "dashboard", Log: slog.New(slog.DiscardHandler), Clock: time.Now, Caught: caught}
 }
 
 // shut closes the dashboard.

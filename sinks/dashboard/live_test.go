@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"reflect"
@@ -104,9 +105,7 @@ func (w *watcher) step() frame {
 		}
 		w.seq = f.Seq
 		for _, up := range f.Up {
-			for key, v := range up {
-				w.nodes[int(up["id"].(float64))][key] = v
-			}
+			maps.Copy(w.nodes[int(up["id"].(float64))], up)
 		}
 		for _, row := range f.Add {
 			node(row)

@@ -76,8 +76,8 @@ func nodesPage(p picture, query, sort string, connect connectLines) page {
 		sort, key, down = "node", "node", false
 	}
 	pg := page{Title: "Nodes", Here: "nodes", Now: p.now.UnixMilli(), View: p.View, Rate: p.rate, Caught: p.caught, Query: query, Sort: sort, Connect: connect}
-	for i := range p.View.Rows {
-		r := &p.View.Rows[i]
+	for i := range p.Rows {
+		r := &p.Rows[i]
 		pg.Chained = pg.Chained || r.Chain != "" || r.Block.Known || r.Client != ""
 		if matches(r, query) {
 			pg.Rows = append(pg.Rows, line{
