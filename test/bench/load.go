@@ -70,16 +70,14 @@ func (g *generator) begin() {
 }
 
 func (g *generator) goes(f func() error) {
-	g.done.Add(1)
-	go func() {
-		defer g.done.Done()
+	g.done.Go(func() {
 		if err := f(); err != nil && !g.closing.Load() {
 			select {
 			case g.failed <- err:
 			default:
 			}
 		}
-	}()
+	})
 }
 
 func (g *generator) close() {
@@ -217,6 +215,7 @@ func (s *sender) login(addr string, agent int) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = resp.Body.Close() }() // of an upgrade it is empty
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return errors.New(resp.Status)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"sluice/gateway"
@@ -148,14 +149,6 @@ func (s *stack) catchUp(ctx context.Context, part string) error {
 	return errors.Join(s.settle(ctx, c), c.stop())
 }
 
-// brokerReport is what the embedded broker has used; nothing of another.
-func (s *stack) brokerReport() (report, error) {
-	if s.broker == nil {
-		return report{}, nil
-	}
-	return s.broker.report()
-}
-
 // group starts parts and ends them all, the last first.
 type group []*child
 
@@ -168,8 +161,8 @@ func (g *group) start(ctx context.Context, name string, t task) (*child, error) 
 }
 
 func (g *group) stop(failed *error) {
-	for i := len(*g) - 1; i >= 0; i-- {
-		if err := (*g)[i].stop(); *failed == nil {
+	for _, c := range slices.Backward(*g) {
+		if err := c.stop(); *failed == nil {
 			*failed = err
 		}
 	}

@@ -118,11 +118,11 @@ func (b *bench) through(ctx context.Context, s *stack, t task, names []string) (
 	}
 	found[0].rate = float64(t.Frames) / last.at.Sub(began).Seconds()
 	// What the gateway says at its end is read too, before the next begins.
-	for i := len(g) - 1; i >= 0; i-- {
-		if g[i] == committer {
+	for _, c := range slices.Backward(g) {
+		if c == committer {
 			continue
 		}
-		if err := g[i].stop(); err != nil {
+		if err := c.stop(); err != nil {
 			return nil, err
 		}
 	}
