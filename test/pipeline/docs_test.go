@@ -16,7 +16,7 @@ func TestGuaranteesAreTested(t *testing.T) {
 		t.Fatal(err)
 	}
 	there := map[string]bool{}
-	for _, file := range strings.Fields(string(out)) {
+	for file := range strings.FieldsSeq(string(out)) {
 		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllSubmatch(mustRead(t, file), -1) {
 			there[string(m[1])] = true
 		}
