@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sluice/config"
 )
@@ -189,4 +191,26 @@ func TestServeStopsInOrder(t *testing.T) {
 			t.Error("still ready after the end")
 		}
 	}
+}
+
+// TestServeGivesUp proves that a part which does not end holds up the process for
+// stopWithin and no longer.
+func TestServeGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, err := load(config.Sources{}, Default(), role{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.admin.Listen = ""
+		p := newProcess(s, Default(), slog.New(slog.DiscardHandler), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		began, release := time.Now(), make(chan struct{})
+		err = p.serve(ctx, []part{{name: "stuck", run: func(context.Context) error { <-release; return nil }}})
+		if took := time.Since(began); err == nil || took != stopWithin {
+			t.Errorf("got %v after %s, want an error after %s", err, took, stopWithin)
+		}
+		close(release)
+		synctest.Wait()
+	})
 }

@@ -92,8 +92,8 @@ func (p *process) serve(ctx context.Context, parts []part) error {
 			if part.close != nil {
 				part.close()
 			}
-			close(done)
 			ended <- end{part.name, err}
+			close(done)
 		}()
 	}
 
@@ -110,12 +110,21 @@ func (p *process) serve(ctx context.Context, parts []part) error {
 			first = fmt.Errorf("%s ended by itself", e.part)
 		}
 	}
-	late := time.AfterFunc(stopWithin, func() {
-		p.log.Error("not stopped in time: stop it by force with a second signal", "within", stopWithin)
-	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, stop := range slices.Backward(stops) {
+			stop()
+		}
+	}()
+	late := time.NewTimer(stopWithin)
 	defer late.Stop()
-	for _, stop := range slices.Backward(stops) {
-		stop()
+	select {
+	case <-done:
+	case <-late.C:
+		// What is unacknowledged or uncommitted comes again; waiting on would
+		// only have the process killed from outside.
+		return errors.Join(first, fmt.Errorf("not stopped within %s, ended by force", stopWithin))
 	}
 	for len(ended) > 0 {
 		if e := <-ended; e.err != nil && first == nil {

@@ -27,58 +27,57 @@ const guest = "a1"
 // configured.
 func (p *process) up(ctx context.Context, program string) error {
 	embedded := len(p.kafka.Brokers) == 0
+	parts, err := p.parts(ctx, program, embedded)
+	if err != nil {
+		for _, part := range slices.Backward(parts) {
+			if part.close != nil {
+				part.close()
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	return p.serve(ctx, parts)
+}
+
+// parts makes all that up runs, in the order in which they feed from one
+// another. With an error it returns those that are to be closed.
+func (p *process) parts(ctx context.Context, program string, embedded bool) ([]part, error) {
 	var parts []part
 	if embedded {
 		broker, err := kafka.StartBroker(p.settings.up.Broker, p.settings.up.Data, p.log)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		p.kafka.Brokers = []string{broker.Addr()}
 		p.share()
 		parts = append(parts, part{name: "broker", run: broker.Run, close: broker.Close})
 	}
 	stages, err := p.stages(ctx, embedded)
-	if err != nil {
-		for _, part := range parts {
-			part.close()
-		}
-		return err
+	if parts = append(parts, stages...); err != nil {
+		return parts, err
 	}
 	token, err := p.admit(ctx)
 	if err != nil {
-		for _, part := range slices.Backward(slices.Concat(parts, stages)) {
-			if part.close != nil {
-				part.close()
-			}
-		}
-		return err
+		return parts, err
 	}
 	if p.settings.up.Agent {
 		own, err := p.ownAgent(ctx)
 		if err != nil {
-			return err
+			return parts, err
 		}
 		// An agent that comes too early is told to come back in some seconds.
-		report := own.run
-		own.run = func(ctx context.Context) error {
-			if !p.awaitReady(ctx) {
-				return nil
-			}
-			return report(ctx)
-		}
-		stages = append(stages, own)
+		parts = append(parts, part{name: own.name, run: p.whenReady(own.run)})
 	}
-	stages = append(stages, part{name: "welcome", run: func(ctx context.Context) error {
-		if !p.awaitReady(ctx) {
-			return nil
-		}
+	return append(parts, part{name: "welcome", run: p.whenReady(func(ctx context.Context) error {
 		if err := p.welcome(program, token, embedded); err != nil {
 			return err
 		}
 		<-ctx.Done()
 		return nil
-	}})
-	return p.serve(ctx, append(parts, stages...))
+	})}), nil
 }
 
 // stages makes those of every role, in the order in which they feed from one
@@ -103,10 +102,7 @@ func (p *process) stages(ctx context.Context, embedded bool) ([]part, error) {
 	}
 	parts = append(parts, p.normalizerStage(slot, embedded))
 	front, err := p.gatewayStage(slices.Sorted(maps.Keys(p.plugins.Protocols)))
-	if err != nil {
-		return nil, err
-	}
-	return append(parts, front), nil
+	return append(parts, front), err
 }
 
 // admit makes the guest agent known and returns its token, which is kept in the
@@ -157,19 +153,20 @@ func (p *process) ownAgent(ctx context.Context) (part, error) {
 	return p.agentStage(c)
 }
 
-// awaitReady waits until every part is ready, and reports false if the context
-// ends before.
-func (p *process) awaitReady(ctx context.Context) bool {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for p.health.Ready(ctx) != nil {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
+// whenReady has run begin once every part is ready.
+func (p *process) whenReady(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for p.health.Ready(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
 		}
+		return run(ctx)
 	}
-	return ctx.Err() == nil
 }
 
 // reachable returns the address under which this machine reaches a listener.

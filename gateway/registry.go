@@ -173,9 +173,6 @@ func (r *Registry) read(ctx context.Context) (map[string]Agent, error) {
 			}
 			return nil
 		})
-	if err == nil {
-		err = ctx.Err() // Follow returns nil for it
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read agents: %w", err)
 	}

@@ -53,7 +53,10 @@ func (r *Runner) broadcast(ctx context.Context, lag *kafka.Lag) error {
 		case <-ready:
 		}
 		err := r.o.Kafka.Follow(ctx, kafka.FollowOptions{Range: behind, Bounded: true, Max: r.traits.Batch}, r.log, r.Feed)
-		if err != nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		r.mu.Lock()

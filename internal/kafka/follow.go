@@ -13,7 +13,8 @@ import (
 type FollowOptions struct {
 	// Range is what stands there at the start; Config.Range returns one.
 	Range Range
-	// Bounded ends Follow when everything below Range.End was handled.
+	// Bounded ends Follow when everything below Range.End was handled; if the
+	// context ends before, its error is Follow's.
 	Bounded bool
 	// Ready, if not nil, is called once, when everything below Range.End was
 	// handled; at once where that is nothing.
@@ -25,8 +26,9 @@ type FollowOptions struct {
 }
 
 // Follow reads records without a group, each partition in order, and gives them
-// to handle, which is called from this goroutine only. It returns nil when the
-// context or a bounded range ends, else the error of handle or of the client.
+// to handle, which is called from this goroutine only. It returns nil when an
+// unbounded one's context or a bounded range ends, else the error of handle or
+// of the client.
 func (c Config) Follow(ctx context.Context, o FollowOptions, log *slog.Logger, handle func(context.Context, []*Record) error) error {
 	if o.Max == 0 {
 		o.Max = 500
@@ -44,6 +46,12 @@ func (c Config) Follow(ctx context.Context, o FollowOptions, log *slog.Logger, h
 			return nil
 		}
 	}
+	ended := func() error {
+		if o.Bounded {
+			return ctx.Err()
+		}
+		return nil
+	}
 	cl, err := kgo.NewClient(append(c.options(log), c.reading(o.Range.Start)...)...)
 	if err != nil {
 		return fmt.Errorf("make kafka reader: %w", err)
@@ -53,7 +61,7 @@ func (c Config) Follow(ctx context.Context, o FollowOptions, log *slog.Logger, h
 	for {
 		fs := cl.PollRecords(ctx, o.Max)
 		if ctx.Err() != nil || fs.IsClientClosed() {
-			return nil
+			return ended()
 		}
 		if err := fetchError(fs); err != nil {
 			return err
@@ -65,7 +73,7 @@ func (c Config) Follow(ctx context.Context, o FollowOptions, log *slog.Logger, h
 		if len(rs) > 0 {
 			if err := handle(ctx, rs); err != nil {
 				if ctx.Err() != nil {
-					return nil
+					return ended()
 				}
 				return err
 			}

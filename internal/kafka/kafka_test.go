@@ -341,3 +341,32 @@ func TestForms(t *testing.T) {
 		t.Errorf("dead letter: got %+v, want %+v", back, d)
 	}
 }
+
+// TestFollowBounded proves that a range which was not read to its end is never
+// taken for one that was.
+func TestFollowBounded(t *testing.T) {
+	c := kafkatest.New(t, "load")
+	produce(t, c, message.Topic("load"), 0, 500)
+	all, err := c.Range(t.Context(), time.Time{}, quiet, message.Topic("load"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	produce(t, c, message.Topic("load"), 500, 10) // behind the range
+	read, ready := 0, 0
+	o := kafka.FollowOptions{Range: all, Bounded: true, Ready: func() { ready++ }, Max: 100}
+	err = c.Follow(t.Context(), o, quiet, func(_ context.Context, rs []*kafka.Record) error {
+		read += len(rs)
+		return nil
+	})
+	if err != nil || read != 500 || ready != 1 {
+		t.Errorf("got %v, %d records, ready %d times, want 500 and once", err, read, ready)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = c.Follow(ctx, o, quiet, func(context.Context, []*kafka.Record) error {
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("ended in the middle: got %v, want the context's error", err)
+	}
+}

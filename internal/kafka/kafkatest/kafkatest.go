@@ -32,30 +32,23 @@ func New(t testing.TB, types ...string) kafka.Config {
 // Read returns what stands in topics now, each partition in order.
 func Read(t testing.TB, c kafka.Config, topics ...string) []*kafka.Record {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	log := slog.New(slog.DiscardHandler)
-	r, err := c.Range(ctx, time.Time{}, log, topics...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []*kafka.Record
-	err = c.Follow(ctx, kafka.FollowOptions{Range: r, Bounded: true}, log, func(_ context.Context, rs []*kafka.Record) error {
-		all = append(all, rs...)
-		return nil
-	})
-	if err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	all, _ := follow(t, c, true, func([]*kafka.Record) bool { return false }, topics)
 	return all
 }
 
 // Wait reads topics from their start on until enough says that what it was given
 // so far is enough, and returns that; it fails the test after a minute.
 func Wait(t testing.TB, c kafka.Config, enough func([]*kafka.Record) bool, topics ...string) []*kafka.Record {
+	t.Helper()
+	all, done := follow(t, c, false, enough, topics)
+	if !done {
+		t.Fatalf("topics %v: waited a minute, have %d records", topics, len(all))
+	}
+	return all
+}
+
+// follow reads topics until enough, or to their end if bounded.
+func follow(t testing.TB, c kafka.Config, bounded bool, enough func([]*kafka.Record) bool, topics []string) (all []*kafka.Record, done bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -64,9 +57,7 @@ func Wait(t testing.TB, c kafka.Config, enough func([]*kafka.Record) bool, topic
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []*kafka.Record
-	done := false
-	err = c.Follow(ctx, kafka.FollowOptions{Range: r}, log, func(_ context.Context, rs []*kafka.Record) error {
+	err = c.Follow(ctx, kafka.FollowOptions{Range: r, Bounded: bounded}, log, func(_ context.Context, rs []*kafka.Record) error {
 		all = append(all, rs...)
 		if enough(all) {
 			done = true
@@ -77,10 +68,7 @@ func Wait(t testing.TB, c kafka.Config, enough func([]*kafka.Record) bool, topic
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !done {
-		t.Fatalf("topics %v: waited a minute, have %d records", topics, len(all))
-	}
-	return all
+	return all, done
 }
 
 // Typed returns a record of a data type's topic: the only message of frame f,
