@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -98,7 +99,7 @@ type rejection struct {
 func newRejection(resp *http.Response) *rejection {
 	r := &rejection{status: resp.StatusCode}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 256))
-	r.reason = message.Printable(string(text), 256)
+	r.reason = message.Printable(string(bytes.TrimSpace(text)), 256)
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		r.retryAfter = time.Duration(min(s, int(longest/time.Second))) * time.Second
 	}

@@ -105,6 +105,10 @@ func (c *command) report(err error) {
 		fmt.Fprintf(c.std.Err, "sluice: %v\n", err)
 		return
 	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(c.std.Err, "sluice: interrupted")
+		return
+	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(c.std.Err, "sluice: %s\n", line)
 	}

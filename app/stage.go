@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,16 +20,27 @@ import (
 	"sluice/sinks"
 )
 
-// prepare waits for Kafka and sees to it that the topics are there.
+// prepare waits for Kafka and sees to it that the topics are there. What differs
+// in those that stand is reported, a line for each.
 func (p *process) prepare(ctx context.Context) error {
-	if err := p.kafka.Wait(ctx, p.log); err != nil {
-		return err
-	}
-	diffs, err := p.kafka.EnsureTopics(ctx, p.types.Names(), p.log)
+	diffs, err := p.topics(ctx)
+	differs := map[string][]string{}
 	for _, d := range diffs {
-		p.log.Warn("topic differs from the configuration and is left as it is", "topic", d.Topic, "setting", d.Setting, "got", d.Got, "want", d.Want)
+		differs[d.Topic] = append(differs[d.Topic], fmt.Sprintf("%s is %s, configured %s", d.Setting, d.Got, d.Want))
+	}
+	for _, topic := range slices.Sorted(maps.Keys(differs)) {
+		p.log.Warn("topic differs from the configuration and is left as it is", "topic", topic, "differs", strings.Join(differs[topic], "; "))
 	}
 	return err
+}
+
+// topics waits for Kafka, makes the topics that are absent, and returns what
+// differs in the others.
+func (p *process) topics(ctx context.Context) ([]kafka.Difference, error) {
+	if err := p.kafka.Wait(ctx, p.log); err != nil {
+		return nil, err
+	}
+	return p.kafka.EnsureTopics(ctx, p.types.Names(), p.log)
 }
 
 // gatewayStage is the front door, with these protocols.
