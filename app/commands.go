@@ -42,6 +42,7 @@ turns the frames into checked records by data type, and feeds those to sinks.`,
 	fs := root.PersistentFlags()
 	fs.StringVar(&c.file, "config", "", "configuration file; else SLUICE_CONFIG, ./sluice.yaml or /etc/sluice/sluice.yaml")
 	c.setting(fs, "brokers", "kafka.brokers", "addresses of the Kafka brokers, with commas")
+	c.setting(fs, "admin-listen", "admin.listen", "address of health and metrics")
 	c.setting(fs, "log-level", "log.level", "debug, info, warn or error")
 	c.setting(fs, "log-format", "log.format", "auto, json or text")
 	root.AddCommand(c.upCommand(), c.gatewayCommand(), c.normalizerCommand(), c.sinkCommand(), c.agentCommand(),
@@ -94,7 +95,6 @@ embedded broker that speaks Kafka's protocol; with --brokers on a Kafka elsewher
 	c.setting(fs, "broker-listen", "up.broker", "address of the embedded broker")
 	c.setting(fs, "gateway-listen", "gateway.listen", "address that agents connect to")
 	c.setting(fs, "dashboard-listen", "sinks.dashboard.listen", "address of the page")
-	c.setting(fs, "admin-listen", "admin.listen", "address of health and metrics")
 	fs.Bool("agent", true, "report this machine's own metrics (setting up.agent)")
 	c.paths["agent"] = "up.agent"
 	return cmd
@@ -215,7 +215,8 @@ func (c *command) agentCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// Beside a gateway on one machine the admin address is taken.
+			// Beside a gateway on one machine the admin address is taken, so an agent
+			// has none unless it is asked for.
 			if !cmd.Flags().Changed("admin-listen") && c.getenv("SLUICE_ADMIN__LISTEN") == "" {
 				p.admin.Listen = ""
 			}
@@ -230,7 +231,6 @@ func (c *command) agentCommand() *cobra.Command {
 	c.setting(fs, "url", "agent.url", "gateway to report to, ws://host:port or wss://host:port")
 	c.setting(fs, "name", "agent.name", "name that the token belongs to")
 	c.setting(fs, "encoding", "agent.encoding", "json or msgpack")
-	c.setting(fs, "admin-listen", "admin.listen", "address of health and metrics; none by default")
 	return cmd
 }
 
