@@ -56,6 +56,7 @@ const (
 	CodeNumber      Code = "number"       // not finite, or not a number this type can hold
 	CodeContentType Code = "content_type" // an encoding the protocol does not have
 	CodeProtocol    Code = "protocol"     // no decoder for the frame's protocol
+	CodeDecoder     Code = "decoder"      // the decoder failed, which is no fault of the frame
 
 	CodeEnvelope    Code = "envelope"     // a field of the envelope missing or of the wrong kind
 	CodeUnknownType Code = "unknown_type" // a data type that has no schema
@@ -75,7 +76,7 @@ const (
 // Codes lists every code.
 var Codes = []Code{
 	CodeMalformed, CodeDepth, CodeNodes, CodeLength, CodeUTF8, CodeDuplicate, CodeNumber,
-	CodeContentType, CodeProtocol, CodeEnvelope, CodeUnknownType, CodeForeignID, CodeTime,
+	CodeContentType, CodeProtocol, CodeDecoder, CodeEnvelope, CodeUnknownType, CodeForeignID, CodeTime,
 	CodeEmpty, CodeUnknownKind, CodeMissing, CodeInvalid, CodeTooLarge, CodeUnreadable,
 	CodeUnsupported,
 }

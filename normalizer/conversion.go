@@ -32,13 +32,25 @@ type conversion struct {
 	emit  func(*kafka.Record)
 	made  *kafka.Typed
 	items []decode.Item
-	tally tally
+	// outcomes are those of the frame under way.
+	outcomes []outcome
+	tally    tally
+	// panicked, if not nil, is told of a decoder or converter that failed.
+	panicked func(f *message.Frame, what any)
 
 	// What encode needs beside its arguments: a closure for each message would
 	// be an allocation for each.
 	head schemas.Head
 	typ  *schemas.Type
 	item *decode.Item
+}
+
+// outcome is what one index of a frame became: a message of dataType, or a dead
+// letter with code.
+type outcome struct {
+	record   *kafka.Record
+	dataType string
+	code     message.Code
 }
 
 // tally counts outcomes until they are committed.
@@ -60,6 +72,35 @@ func (c *conversion) frame(f *message.Frame) {
 		// Not written by a gateway. Its place is as good an identity.
 		f.ID = message.TopicIngest + "/" + f.Src.String()
 	}
+	c.outcomes = c.outcomes[:0]
+	c.convert(f)
+	if len(c.outcomes) == 0 {
+		c.tally.empty++
+	}
+	for _, o := range c.outcomes {
+		if o.code != "" {
+			c.tally.letters[o.code]++
+		} else {
+			c.tally.messages[o.dataType]++
+		}
+		c.emit(o.record)
+	}
+	clear(c.outcomes)
+}
+
+// convert finds the outcomes of a frame. A panic is a mistake of ours or of a
+// plugin, which would stop the partition at every start again: it costs the frame,
+// as one dead letter, and is reported.
+func (c *conversion) convert(f *message.Frame) {
+	defer func() {
+		if what := recover(); what != nil {
+			if c.panicked != nil {
+				c.panicked(f, what)
+			}
+			c.outcomes = c.outcomes[:0]
+			c.whole(f, &message.Fault{Code: message.CodeDecoder, Reason: fmt.Sprintf("the decoder failed: %v", what)})
+		}
+	}()
 	decoder, ok := c.decoders[f.Protocol]
 	if !ok {
 		c.whole(f, &message.Fault{Code: message.CodeProtocol, Reason: fmt.Sprintf("no decoder for protocol %q", message.Printable(f.Protocol, 64))})
@@ -69,9 +110,6 @@ func (c *conversion) frame(f *message.Frame) {
 	if err != nil {
 		c.whole(f, asFault(err))
 		return
-	}
-	if len(items) == 0 {
-		c.tally.empty++
 	}
 	for i := range items {
 		it := &items[i]
@@ -87,7 +125,7 @@ func (c *conversion) frame(f *message.Frame) {
 	c.items = items[:0]
 }
 
-// message emits the message of an item, or returns why there is none.
+// message adds the message of an item, or returns why there is none.
 func (c *conversion) message(f *message.Frame, it *decode.Item, index, count int) *message.Fault {
 	typ := c.types.Type(it.Type)
 	if typ == nil {
@@ -110,8 +148,7 @@ func (c *conversion) message(f *message.Frame, it *decode.Item, index, count int
 	if err != nil {
 		return asFault(err)
 	}
-	c.tally.messages[it.Type]++
-	c.emit(r)
+	c.outcomes = append(c.outcomes, outcome{record: r, dataType: it.Type})
 	return nil
 }
 
@@ -154,14 +191,13 @@ func (c *conversion) whole(f *message.Frame, fault *message.Fault) {
 }
 
 func (c *conversion) letter(f *message.Frame, raw []byte, index, count int, fault *message.Fault) {
-	c.tally.letters[fault.Code]++
-	c.emit(kafka.DeadLetterRecord(&message.DeadLetter{
+	c.outcomes = append(c.outcomes, outcome{code: fault.Code, record: kafka.DeadLetterRecord(&message.DeadLetter{
 		Stage: Stage, ID: message.MessageID(f.ID, index), Agent: f.Agent, Index: index, Count: count,
 		Code: fault.Code, Field: fault.Field, Reason: fault.Reason, Value: raw,
 		Topic: message.TopicIngest, Partition: f.Src.Partition, Offset: f.Src.Offset, Src: f.Src,
 		Protocol: f.Protocol, ContentType: f.ContentType, Connection: f.Connection,
 		Network: f.Network, Genesis: f.Genesis, ReceivedAt: f.ReceivedAt, Attempts: 1,
-	}))
+	})})
 }
 
 // asFault returns err as a fault: decoders and schemas return nothing else, but

@@ -13,6 +13,7 @@ import (
 	"sluice/internal/kafka"
 	"sluice/internal/wire"
 	"sluice/message"
+	"sluice/normalizer/decode"
 	"sluice/schemas"
 )
 
@@ -129,6 +130,29 @@ func TestForeignFrames(t *testing.T) {
 				t.Errorf("got %s %s, want %s %s", d.Code, d.ID, tt.code, tt.id)
 			}
 		})
+	}
+}
+
+// TestDecoderPanics proves that a decoder which fails in the middle of a frame
+// costs that frame, as one dead letter, and not those beside it.
+func TestDecoderPanics(t *testing.T) {
+	c, out := newConversion(t)
+	c.decoders["faulty"] = func(f *message.Frame, dst []decode.Item) ([]decode.Item, error) {
+		if string(f.Value) == "bomb" {
+			panic("index out of range")
+		}
+		return append(dst, decode.Item{Type: "system_metrics", Kind: "load", Format: wire.JSON, Body: []byte(`{"load1":1,"load5":1,"load15":1}`)}), nil
+	}
+	reported := 0
+	c.panicked = func(*message.Frame, any) { reported++ }
+	for i, value := range []string{"fine", "bomb", "fine"} {
+		c.frame(&message.Frame{ID: fmt.Sprint("a/s/", i), Agent: "a", Protocol: "faulty", Value: []byte(value), ReceivedAt: received})
+	}
+	if len(*out) != 3 || reported != 1 || c.tally.messages["system_metrics"] != 2 || c.tally.letters[message.CodeDecoder] != 1 {
+		t.Fatalf("got %d records, %d reports, %v, %v", len(*out), reported, c.tally.messages, c.tally.letters)
+	}
+	if d := kafka.DeadLetter((*out)[1]); d.Code != message.CodeDecoder || d.ID != "a/s/1#0" || string(d.Value) != "bomb" {
+		t.Errorf("got %+v", d)
 	}
 }
 

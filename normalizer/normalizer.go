@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -104,11 +105,17 @@ func (n *Normalizer) transform(_ context.Context, rs []*kafka.Record, emit func(
 		made = new(kafka.Typed)
 	}
 	defer n.spare.Put(made)
-	c := conversion{rules: n.rules, emit: emit, made: made, tally: newTally()}
+	c := conversion{rules: n.rules, emit: emit, made: made, tally: newTally(), panicked: n.panicked}
 	var f message.Frame
 	for _, r := range rs {
 		kafka.Frame(r, &f)
 		c.frame(&f)
 	}
 	return func() { n.meters.add(&c.tally) }, nil
+}
+
+// panicked says where a decoder failed and why.
+func (n *Normalizer) panicked(f *message.Frame, what any) {
+	n.o.Log.Error("decoder failed: its frame is a dead letter, please report this",
+		"protocol", f.Protocol, "partition", f.Src.Partition, "offset", f.Src.Offset, "err", fmt.Sprint(what), "stack", string(debug.Stack()))
 }
