@@ -135,9 +135,9 @@ func TestLostAcks(t *testing.T) {
 	const cuts = 100
 	for range cuts {
 		// The agent is connected and welcome: what it does not hear are acks.
+		lost := p.lost.Load()
 		p.deafen()
-		in := p.received.Load()
-		waitFor(t, "frames whose acknowledgement is lost", func() bool { return p.received.Load() > in+200 })
+		waitFor(t, "an acknowledgement to get lost", func() bool { return p.lost.Load() > lost })
 		p.cut()
 		mark := r.ackedSeq()
 		waitFor(t, "the agent to be back", func() bool { return r.ackedSeq() > mark })
@@ -177,10 +177,10 @@ func (eager) Read(p []byte) (int, error) {
 // proxy passes bytes on between agents and a gateway. Deafened, it keeps what
 // the gateway answers.
 type proxy struct {
-	ln       net.Listener
-	to       string
-	deaf     atomic.Bool
-	received atomic.Int64 // bytes from agents
+	ln   net.Listener
+	to   string
+	deaf atomic.Bool
+	lost atomic.Int64 // bytes that the gateway answered and no agent got
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -208,8 +208,8 @@ func newProxy(t *testing.T, to string) *proxy {
 			p.mu.Lock()
 			p.conns = append(p.conns, in, out)
 			p.mu.Unlock()
-			all.Go(func() { p.pass(out, in, &p.received, nil) })
-			all.Go(func() { p.pass(in, out, nil, &p.deaf) })
+			all.Go(func() { p.pass(out, in, func() bool { return true }) })
+			all.Go(func() { p.pass(in, out, func() bool { return !p.deaf.Load() }) })
 		}
 	})
 	t.Cleanup(func() {
@@ -222,17 +222,18 @@ func newProxy(t *testing.T, to string) *proxy {
 
 func (p *proxy) addr() string { return p.ln.Addr().String() }
 
-// pass copies from one side to the other until either ends.
-func (p *proxy) pass(to, from net.Conn, count *atomic.Int64, drop *atomic.Bool) {
+// pass copies from one side to the other until either ends, but for what is not
+// to be heard.
+func (p *proxy) pass(to, from net.Conn, heard func() bool) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if count != nil {
-			count.Add(int64(n))
-		}
-		if n > 0 && (drop == nil || !drop.Load()) {
+		switch {
+		case n > 0 && !heard():
+			p.lost.Add(int64(n))
+		case n > 0:
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
