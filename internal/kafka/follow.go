@@ -118,6 +118,9 @@ func split(fs kgo.Fetches, lag *Lag) ([]*Record, Offsets) {
 	rs := make([]*Record, 0, fs.NumRecords())
 	at := Offsets{}
 	fs.EachPartition(func(p kgo.FetchTopicPartition) {
+		if p.Partition < 0 {
+			return // an error of the whole poll, which franz-go puts into one
+		}
 		if p.LastStableOffset >= 0 {
 			lag.stable(p.Topic, p.Partition, p.LastStableOffset)
 		}

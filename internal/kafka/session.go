@@ -255,6 +255,9 @@ func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit fu
 	work.SetLimit(max(s.o.Parallel, 1))
 	records := 0
 	fs.EachPartition(func(p kgo.FetchTopicPartition) {
+		if p.Partition < 0 {
+			return // an error of the whole poll, which franz-go puts into one
+		}
 		if p.LastStableOffset >= 0 {
 			s.o.Lag.stable(p.Topic, p.Partition, p.LastStableOffset)
 		}
