@@ -15,6 +15,7 @@ var allowed = map[string][]string{
 	"sluice/message":                  {},
 	"sluice/config":                   {"sluice/message"},
 	"sluice/internal/wire":            {"sluice/message"},
+	"sluice/internal/wire/wiretest":   {},
 	"sluice/internal/kafka":           {"sluice/message", "sluice/config"},
 	"sluice/internal/kafka/kafkatest": {"sluice/message", "sluice/internal/kafka"},
 	"sluice/internal/telemetry":       {"sluice/message", "sluice/config"},

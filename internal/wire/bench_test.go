@@ -2,6 +2,8 @@ package wire
 
 import (
 	"testing"
+
+	"sluice/internal/wire/wiretest"
 )
 
 // blockJSON is a frame of 425 bytes, as an agent sends one for each new block.
@@ -18,7 +20,7 @@ func BenchmarkSplit(b *testing.B) {
 		frame  []byte
 	}{
 		{"json", JSON, []byte(blockJSON)},
-		{"msgpack", Msgpack, transcode(b, blockJSON)},
+		{"msgpack", Msgpack, wiretest.Msgpack(b, []byte(blockJSON))},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			var dst []Envelope

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"sluice/internal/wire/wiretest"
 	"sluice/message"
 )
 
@@ -121,7 +122,7 @@ func TestCheck(t *testing.T) {
 		{"no line", NDJSON, "\n\n", "", ""},
 		{"nodes over all lines", NDJSON, strings.Repeat("[1]\n", 10_001), message.CodeNodes, "[10000]"},
 
-		{"msgpack block", Msgpack, string(transcode(t, blockJSON)), "", ""},
+		{"msgpack block", Msgpack, string(wiretest.Msgpack(t, []byte(blockJSON))), "", ""},
 		{"msgpack nothing", Msgpack, "", message.CodeLength, ""},
 		{"msgpack trailing", Msgpack, "\x80\xc0", message.CodeMalformed, ""},
 		{"msgpack never used", Msgpack, "\xc1", message.CodeMalformed, ""},

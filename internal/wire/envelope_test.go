@@ -7,6 +7,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"sluice/internal/wire/wiretest"
 	"sluice/message"
 )
 
@@ -143,13 +144,13 @@ func TestSplit(t *testing.T) {
 			}
 			compare(t, got, tt.want)
 
-			got, err = Split(Msgpack, transcode(t, tt.in), DefaultLimits, nil)
+			got, err = Split(Msgpack, wiretest.Msgpack(t, []byte(tt.in)), DefaultLimits, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i := range tt.want {
 				if tt.want[i].Body != nil {
-					tt.want[i].Body = transcode(t, string(tt.want[i].Body))
+					tt.want[i].Body = wiretest.Msgpack(t, tt.want[i].Body)
 				}
 			}
 			compare(t, got, tt.want)
@@ -215,7 +216,7 @@ func TestSplitRaw(t *testing.T) {
 	}{
 		{"json", JSON, []byte(two)},
 		{"lines", NDJSON, []byte(lines)},
-		{"msgpack", Msgpack, transcode(t, two)},
+		{"msgpack", Msgpack, wiretest.Msgpack(t, []byte(two))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			all, err := Split(tt.format, tt.in, DefaultLimits, nil)
@@ -251,7 +252,7 @@ func TestSplitAfterFault(t *testing.T) {
 		for _, format := range []Format{JSON, Msgpack} {
 			in := []byte(okObject)
 			if format == Msgpack {
-				in = transcode(t, okObject)
+				in = wiretest.Msgpack(t, []byte(okObject))
 			}
 			got, err := Split(format, in, DefaultLimits, nil)
 			if err != nil || got[0].ID != "a" || got[0].Fault != nil {
@@ -269,7 +270,7 @@ func TestFind(t *testing.T) {
 		in     []byte
 	}{
 		{"json", JSON, []byte(doc)},
-		{"msgpack", Msgpack, transcode(t, doc)},
+		{"msgpack", Msgpack, wiretest.Msgpack(t, []byte(doc))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			list, ok := Member(tt.format, tt.in, "l")

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/vmihailenco/msgpack/v5"
 
+	"sluice/internal/wire/wiretest"
 	"sluice/message"
 )
 
@@ -49,7 +50,7 @@ func FuzzCheckJSON(f *testing.F) {
 func FuzzCheckMsgpack(f *testing.F) {
 	for _, s := range seeds {
 		if json.Unmarshal([]byte(s), new(any)) == nil {
-			f.Add(transcode(f, s))
+			f.Add(wiretest.Msgpack(f, []byte(s)))
 		}
 	}
 	for _, s := range []string{"\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff", "\xc6\xff\xff\xff\xff", "\xdb\xff\xff\xff\xff",
@@ -100,7 +101,7 @@ func FuzzEnvelopes(f *testing.F) {
 		if err != nil {
 			return
 		}
-		packed := transcode(t, string(b))
+		packed := wiretest.Msgpack(t, b)
 		fromMsgpack, err := Split(Msgpack, packed, DefaultLimits, nil)
 		if err != nil {
 			t.Fatalf("accepted %q, but as MessagePack: %v", b, err)
@@ -108,7 +109,7 @@ func FuzzEnvelopes(f *testing.F) {
 		want := slices.Clone(fromJSON)
 		for i := range want {
 			if want[i].Body != nil {
-				want[i].Body = transcode(t, string(want[i].Body))
+				want[i].Body = wiretest.Msgpack(t, want[i].Body)
 			}
 		}
 		compare(t, fromMsgpack, want)

@@ -3,7 +3,6 @@ package decode
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -12,9 +11,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/vmihailenco/msgpack/v5"
-
 	"sluice/internal/wire"
+	"sluice/internal/wire/wiretest"
 	"sluice/message"
 )
 
@@ -39,7 +37,7 @@ func TestGolden(t *testing.T) {
 		if strings.HasSuffix(file, ".ndjson") {
 			frames[".golden"].ContentType = wire.TypeNDJSON
 		} else if protocol != "gateway" && wire.Check(wire.JSON, text, wire.DefaultLimits) == nil {
-			frames[".msgpack.golden"] = &message.Frame{ContentType: wire.TypeMsgpack, Value: transcode(t, text)}
+			frames[".msgpack.golden"] = &message.Frame{ContentType: wire.TypeMsgpack, Value: wiretest.Msgpack(t, text)}
 		}
 		for suffix, frame := range frames {
 			t.Run(filepath.Base(file)+suffix, func(t *testing.T) {
@@ -104,47 +102,6 @@ func readable(f wire.Format, b []byte) string {
 	return strings.TrimSpace(string(b))
 }
 
-// transcode returns JSON as MessagePack, whole numbers as integers and names in
-// their order.
-func transcode(t testing.TB, text []byte) []byte {
-	t.Helper()
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	enc := msgpack.NewEncoder(&b)
-	enc.SetSortMapKeys(true)
-	enc.UseCompactInts(true)
-	if err := enc.Encode(numbers(v)); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// numbers replaces the json.Numbers in v.
-func numbers(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return n
-		}
-		f, _ := v.Float64()
-		return f
-	case []any:
-		for i := range v {
-			v[i] = numbers(v[i])
-		}
-	case map[string]any:
-		for name := range v {
-			v[name] = numbers(v[name])
-		}
-	}
-	return v
-}
-
 func TestContentType(t *testing.T) {
 	for protocol, decode := range Default(wire.DefaultLimits) {
 		t.Run(protocol, func(t *testing.T) {
@@ -190,7 +147,7 @@ func TestRaw(t *testing.T) {
 		{"id":"a1","type":"t","time":8,"data":{"type":"k","body":{"x":1}}},{"id":"b","type":"t","time":8,"data":{"type":"k","body":{}}}]`
 	for _, frame := range []*message.Frame{
 		{ContentType: wire.TypeJSON, Value: []byte(several)},
-		{ContentType: wire.TypeMsgpack, Value: transcode(t, []byte(several))},
+		{ContentType: wire.TypeMsgpack, Value: wiretest.Msgpack(t, []byte(several))},
 	} {
 		t.Run(frame.ContentType, func(t *testing.T) {
 			frame.Agent = "a1"
@@ -229,7 +186,7 @@ func FuzzEnvelopeDecoder(f *testing.F) {
 		}
 		f.Add(b)
 		if wire.Check(wire.JSON, b, wire.DefaultLimits) == nil {
-			f.Add(transcode(f, b))
+			f.Add(wiretest.Msgpack(f, b))
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -283,7 +240,7 @@ func BenchmarkEnvelope(b *testing.B) {
 		value             []byte
 	}{
 		{"json", wire.TypeJSON, bytes.TrimSpace(block)},
-		{"msgpack", wire.TypeMsgpack, transcode(b, block)},
+		{"msgpack", wire.TypeMsgpack, wiretest.Msgpack(b, block)},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			frame := &message.Frame{Agent: "a1", ContentType: bench.contentType, Value: bench.value}

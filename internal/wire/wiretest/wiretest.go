@@ -1,19 +1,19 @@
-package wire
+package wiretest
 
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
 	"testing"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// transcode returns JSON as MessagePack, whole numbers as integers and names in
-// their order.
-func transcode(t testing.TB, text string) []byte {
+// Msgpack returns JSON as MessagePack, whole numbers as integers and names in
+// the order of their bytes. The encoder is another library than sluice reads
+// with.
+func Msgpack(t testing.TB, text []byte) []byte {
 	t.Helper()
-	dec := json.NewDecoder(strings.NewReader(text))
+	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil {
