@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,17 +173,66 @@ func TestTypeByFile(t *testing.T) {
 // TestSinkOutside proves that the code of docs/adding-a-sink.md, in a module of
 // its own, compiles and runs as it stands there.
 func TestSinkOutside(t *testing.T) {
+	u, dir := outside(t, "docs/adding-a-sink.md")
+	u.start()
+	if code, body := u.post("application/json", `{"id":"a1","type":"ethereum_metrics","data":{"type":"pending","body":{"pending":3}}}`, "Idempotency-Key", "x"); code != http.StatusOK {
+		t.Fatalf("got %d %s", code, body)
+	}
+	const want = `{"body":{"pending":3},"id":"a1/x#0","kind":"pending","type":"ethereum_metrics"}` + "\n"
+	waitFor(t, "the sink to write", func() bool {
+		b, err := os.ReadFile(filepath.Join(dir, "messages.jsonl"))
+		return err == nil && string(b) == want
+	})
+	u.stop()
+}
+
+// TestProtocolOutside proves the same of docs/adding-a-protocol.md.
+func TestProtocolOutside(t *testing.T) {
+	u, _ := outside(t, "docs/adding-a-protocol.md")
+	u.start()
+	const text = "system_metrics load load1=0.4 load5=0.3 load15=0.2\n\nsystem_metrics load load1=much\nhello\n"
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+u.gateway+"/plain", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+u.token())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("got %s", resp.Status)
+	}
+	rs := kafkatest.Wait(t, u.kafka(), func(rs []*kafka.Record) bool { return len(rs) >= 3 }, message.Topic("system_metrics"), message.TopicDeadLetters)
+	var codes []string
+	messages := 0
+	for _, r := range rs {
+		if r.Topic != message.TopicDeadLetters {
+			messages++
+			continue
+		}
+		d := kafka.DeadLetter(r)
+		codes = append(codes, fmt.Sprintf("%d %s %q", d.Index, d.Code, d.Value))
+	}
+	want := []string{`1 invalid "system_metrics load load1=much\n"`, `2 envelope "hello\n"`}
+	if messages != 1 || !slices.Equal(codes, want) {
+		t.Errorf("%d messages, dead letters %q, want 1 and %q", messages, codes, want)
+	}
+	u.stop()
+}
+
+// outside builds the program that a page of the documentation shows, in a module
+// of its own, and returns an installation of it and its directory.
+func outside(t *testing.T, page string) (u *up, dir string) {
+	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := os.ReadFile(filepath.Join(root, "docs/adding-a-sink.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	var config string
-	for _, block := range regexp.MustCompile("(?s)```(?:go|yaml)\n(?://|#) (\\S+)\n(.*?)```").FindAllSubmatch(doc, -1) {
+	for _, block := range regexp.MustCompile("(?s)```(?:go|yaml)\n(?://|#) (\\S+)\n(.*?)```").FindAllSubmatch(mustRead(t, filepath.Join(root, page)), -1) {
 		path := filepath.Join(dir, string(block[1]))
 		if filepath.Base(path) == "sluice.yaml" {
 			config = strings.Replace(string(block[2]), "messages.jsonl", filepath.Join(dir, "messages.jsonl"), 1)
@@ -196,7 +246,7 @@ func TestSinkOutside(t *testing.T) {
 		}
 	}
 	if config == "" {
-		t.Fatal("no sluice.yaml in docs/adding-a-sink.md")
+		t.Fatalf("no sluice.yaml in %s", page)
 	}
 	if lines := bytes.Count(mustRead(t, filepath.Join(dir, "main.go")), []byte("\n")); lines > 18 {
 		t.Errorf("main.go has %d lines: a third party's main is to be ten lines and their imports", lines)
@@ -214,19 +264,9 @@ func TestSinkOutside(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-
-	u := newUp(t, config, "--agent=false")
+	u = newUp(t, config, "--agent=false")
 	u.program = filepath.Join(dir, "mine")
-	u.start()
-	if code, body := u.post("application/json", `{"id":"a1","type":"ethereum_metrics","data":{"type":"pending","body":{"pending":3}}}`, "Idempotency-Key", "x"); code != http.StatusOK {
-		t.Fatalf("got %d %s", code, body)
-	}
-	const want = `{"body":{"pending":3},"id":"a1/x#0","kind":"pending","type":"ethereum_metrics"}` + "\n"
-	waitFor(t, "the sink to write", func() bool {
-		b, err := os.ReadFile(filepath.Join(dir, "messages.jsonl"))
-		return err == nil && string(b) == want
-	})
-	u.stop()
+	return u, dir
 }
 
 func mustRead(t *testing.T, path string) []byte {
