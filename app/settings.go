@@ -86,8 +86,8 @@ func (u *upSettings) Validate() error {
 	if _, _, err := net.SplitHostPort(u.Broker); err != nil {
 		errs = append(errs, fmt.Errorf("broker: %q is not host:port", u.Broker))
 	}
-	if u.Retention < 16<<20 {
-		errs = append(errs, fmt.Errorf("retention_bytes: %s is less than 16MiB", u.Retention))
+	if u.Retention < 64<<20 {
+		errs = append(errs, fmt.Errorf("retention_bytes: %s is less than 64MiB", u.Retention))
 	}
 	return errors.Join(errs...)
 }
@@ -294,10 +294,12 @@ func (s *settings) checkRoles(l *config.Loader, r role) {
 }
 
 // share gives each partition of the embedded broker its part of what it may
-// keep.
+// keep on disk: what is retained, and the file that is being written.
 func (s *settings) share() {
 	topics := int64(len(s.types.Names())) + 2 // the typed ones, ingest and dead letters
-	s.kafka.Topics.RetentionBytes = int64(s.up.Retention) / (topics * int64(s.kafka.Topics.Partitions))
+	each := int64(s.up.Retention) / (topics * int64(s.kafka.Topics.Partitions))
+	s.kafka.Topics.SegmentBytes = each / 4
+	s.kafka.Topics.RetentionBytes = each - s.kafka.Topics.SegmentBytes
 }
 
 // slot returns the normalizer's: configured, else the pod's ordinal, else the

@@ -83,10 +83,16 @@ func (b *Broker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			b.cluster.ApplyRetention()
-			b.cluster.Compact()
+			b.Retain()
 		}
 	}
+}
+
+// Retain removes what is too old or too much by the settings of each topic, as
+// Run does every minute.
+func (b *Broker) Retain() {
+	b.cluster.ApplyRetention()
+	b.cluster.Compact()
 }
 
 // Close stops the broker in order and gives the directory free.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -373,5 +375,60 @@ func TestFollowBounded(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("ended in the middle: got %v, want the context's error", err)
+	}
+}
+
+// TestRetentionFreesTheDisk proves that what the embedded broker keeps on disk is
+// bounded: by what a topic retains and one file more.
+func TestRetentionFreesTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	b, err := kafka.StartBroker("127.0.0.1:0", dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	c := kafka.DefaultConfig()
+	c.Brokers = []string{b.Addr()}
+	c.Topics.Partitions = 1
+	c.Topics.RetentionBytes, c.Topics.SegmentBytes = 3<<20, 1<<20
+	if _, err := c.EnsureTopics(t.Context(), nil, quiet); err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.NewProducer(kafka.ProducerOptions{Uncompressed: true}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for range 80 {
+		if err := p.Produce(t.Context(), &kafka.Record{Topic: message.TopicIngest, Value: make([]byte, 250<<10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	onDisk := func() (n int64) {
+		err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil {
+				n += info.Size()
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := onDisk(); got < 19<<20 {
+		t.Fatalf("%d bytes before, want all 80 records", got)
+	}
+	b.Retain()
+	if got, most := onDisk(), int64(3<<20+1<<20+512<<10); got > most {
+		t.Errorf("%d bytes on disk, want at most %d", got, most)
+	}
+	left := kafkatest.Read(t, c, message.TopicIngest)
+	if n := len(left); n < 8 || n > 20 {
+		t.Errorf("%d records left, want those of about 3 MiB", n)
 	}
 }

@@ -28,6 +28,9 @@ type Topics struct {
 	Retention           time.Duration `koanf:"retention" min:"-1" doc:"how long ingest and typed topics keep a record; -1 keeps all"`
 	DeadLetterRetention time.Duration `koanf:"dead_letter_retention" min:"-1" doc:"how long a dead letter is kept; -1 keeps all"`
 	RetentionBytes      int64         `koanf:"retention_bytes" doc:"bytes kept of each partition; -1 keeps all"`
+	// SegmentBytes is the size of the files that a partition is kept in, 0 for
+	// the broker's own. What is beyond retention goes a file at a time.
+	SegmentBytes int64 `koanf:"-"`
 }
 
 // topic is one topic as sluice wants it.
@@ -52,13 +55,17 @@ func (t Topics) wanted(types []string) []topic {
 		if retention >= 0 {
 			ms = retention.Milliseconds()
 		}
-		return topic{name, t.Partitions, map[string]string{
+		configs := map[string]string{
 			"cleanup.policy":      "delete",
 			"retention.ms":        strconv.FormatInt(ms, 10),
 			"retention.bytes":     strconv.FormatInt(t.RetentionBytes, 10),
 			"max.message.bytes":   strconv.Itoa(int(maxBytes(name))),
 			"min.insync.replicas": strconv.Itoa(int(t.MinInsync)),
-		}}
+		}
+		if t.SegmentBytes > 0 {
+			configs["segment.bytes"] = strconv.FormatInt(t.SegmentBytes, 10)
+		}
+		return topic{name, t.Partitions, configs}
 	}
 	compacted := func(name string) topic {
 		return topic{name, 1, map[string]string{
