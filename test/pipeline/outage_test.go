@@ -1,0 +1,122 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	crand "crypto/rand"
+
+	"sluice/internal/kafka"
+	"sluice/internal/kafka/kafkatest"
+	"sluice/message"
+)
+
+// startGateway runs `sluice gateway` against the broker of u, on addresses of its
+// own, and returns a view of u whose gateway it is, and what ends it in order.
+func startGateway(t *testing.T, u *up, environ ...string) (at *up, stop func()) {
+	t.Helper()
+	view := *u
+	view.gateway, view.admin = freeAddr(t), freeAddr(t)
+	log := new(buffer)
+	cmd := exec.Command(program, "gateway", "--brokers", u.broker, "--listen", view.gateway, "--admin-listen", view.admin)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = t.TempDir(), append(os.Environ(), environ...), log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+		if t.Failed() {
+			t.Logf("log of sluice gateway:\n%s", log.tail(10_000))
+		}
+	})
+	waitFor(t, "sluice gateway to be ready", func() bool {
+		code, _ := get("http://" + view.admin + "/readyz")
+		return code == http.StatusOK
+	})
+	return &view, func() {
+		t.Helper()
+		_ = cmd.Process.Signal(os.Interrupt)
+		<-ended
+		if code := cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("sluice gateway: exit code %d after an interrupt, want 0", code)
+		}
+	}
+}
+
+// TestKafkaAway proves that while Kafka does not answer the gateway takes nothing
+// and says so, that the connections it has live through it, and that everything
+// goes on afterwards without one being made again.
+func TestKafkaAway(t *testing.T) {
+	u := newUp(t, "", "--agent=false")
+	u.start()
+	g, stopGateway := startGateway(t, u, "SLUICE_GATEWAY__INGEST__STALL=1s")
+	r := newReporter(t, g.gateway, "n1", u.addAgent("n1"), nil, crand.Reader)
+	f := runFleet(t, r)
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	load.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil && r.send(ctx) == nil {
+			<-tick.C
+		}
+	})
+	waitFor(t, "acknowledgements", func() bool { return r.ackedSeq() > 100 })
+
+	const body = `{"id":"a1","type":"ethereum_metrics","data":{"type":"pending","body":{"pending":3}}}`
+	for range 2 {
+		if err := u.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the gateway to take nothing", func() bool {
+			code, why := get("http://" + g.admin + "/readyz")
+			return code == http.StatusServiceUnavailable && strings.Contains(why, "kafka has owed an answer")
+		})
+		if code, answer := g.post("application/json", body); code != http.StatusServiceUnavailable || !strings.Contains(answer, `"busy"`) {
+			t.Errorf("while Kafka is away: %d %s, want 503", code, answer)
+		}
+		if err := u.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		mark := r.ackedSeq()
+		waitFor(t, "acknowledgements to go on", func() bool { return r.ackedSeq() > mark+100 })
+		waitFor(t, "the gateway to be ready again", func() bool {
+			code, _ := get("http://" + g.admin + "/readyz")
+			return code == http.StatusOK
+		})
+		if code, answer := g.post("application/json", body); code != http.StatusOK {
+			t.Errorf("with Kafka back: %d %s", code, answer)
+		}
+	}
+	stop()
+	load.Wait()
+	f.close(t)
+	stopGateway()
+
+	connected := 0
+	for _, rec := range kafkatest.Read(t, u.kafka(), message.TopicIngest) {
+		var fr message.Frame
+		kafka.Frame(rec, &fr)
+		if fr.Agent == "n1" && fr.Protocol == "gateway" && bytes.Contains(fr.Value, []byte(`"connected"`)) {
+			connected++
+		}
+	}
+	if connected != 1 {
+		t.Errorf("the agent connected %d times, want once", connected)
+	}
+	judge(t, u, r)
+}
