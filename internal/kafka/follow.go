@@ -78,7 +78,7 @@ func (c Config) Follow(ctx context.Context, o FollowOptions, log *slog.Logger, h
 				return err
 			}
 		}
-		o.Lag.advance(at)
+		o.Lag.advance(at, rs)
 		if !left.none() && left.advance(at) {
 			ready()
 		}
@@ -117,24 +117,29 @@ func readCommitted() []kgo.Opt {
 func split(fs kgo.Fetches, lag *Lag) ([]*Record, Offsets) {
 	rs := make([]*Record, 0, fs.NumRecords())
 	at := Offsets{}
-	fs.EachPartition(func(p kgo.FetchTopicPartition) {
-		if p.Partition < 0 {
-			return // an error of the whole poll, which franz-go puts into one
-		}
-		if p.LastStableOffset >= 0 {
-			lag.stable(p.Topic, p.Partition, p.LastStableOffset)
-		}
-		for _, r := range p.Records {
-			if !r.Attrs.IsControl() {
-				rs = append(rs, r)
-			}
-		}
-		if n := len(p.Records); n > 0 {
-			lag.begin(p.Records[0])
-			at.set(p.Topic, p.Partition, p.Records[n-1].Offset+1)
-		}
-	})
+	fs.EachPartition(func(p kgo.FetchTopicPartition) { rs = take(rs, p, lag, at) })
 	return rs, at
+}
+
+// take appends to rs the records of one partition of a poll without the
+// transaction markers, and notes the position behind it in at.
+func take(rs []*Record, p kgo.FetchTopicPartition, lag *Lag, at Offsets) []*Record {
+	if p.Partition < 0 {
+		return rs // an error of the whole poll, which franz-go puts into one
+	}
+	if p.LastStableOffset >= 0 {
+		lag.stable(p.Topic, p.Partition, p.LastStableOffset)
+	}
+	if n := len(p.Records); n > 0 {
+		lag.begin(p.Records[0])
+		at.set(p.Topic, p.Partition, p.Records[n-1].Offset+1)
+	}
+	for _, r := range p.Records {
+		if !r.Attrs.IsControl() {
+			rs = append(rs, r)
+		}
+	}
+	return rs
 }
 
 // fetchError returns the first error of a poll that does not mend itself.

@@ -175,7 +175,6 @@ func (g *group) work(ctx context.Context, cl *kgo.Client, rs []*Record, at Offse
 		case err != nil:
 			return err
 		default:
-			g.o.Lag.handled(rs)
 			return nil
 		}
 	}
@@ -208,7 +207,7 @@ func (g *group) release(h *hold, rs []*Record, at Offsets, done bool) []*Record 
 	defer close(h.done)
 	g.held = nil
 	if done {
-		g.note(at)
+		g.note(at, rs)
 		return nil
 	}
 	var rest []*Record
@@ -223,10 +222,12 @@ func (g *group) release(h *hold, rs []*Record, at Offsets, done bool) []*Record 
 func (g *group) passed(at Offsets) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.note(at)
+	g.note(at, nil)
 }
 
-func (g *group) note(at Offsets) {
+// note remembers what is handled of the partitions that are still ours, rs among
+// it. The lock is held.
+func (g *group) note(at Offsets, rs []*Record) {
 	ours := Offsets{}
 	for topic, ps := range at {
 		for p, next := range ps {
@@ -236,7 +237,7 @@ func (g *group) note(at Offsets) {
 			}
 		}
 	}
-	g.o.Lag.advance(ours)
+	g.o.Lag.advance(ours, rs)
 }
 
 func (g *group) waiting() bool {

@@ -150,6 +150,54 @@ func TestGroupErrorEndsIt(t *testing.T) {
 	}
 }
 
+// TestLagSince proves that the age of a reader's lag is that of what it handled
+// last, in a group as in a Follow.
+func TestLagSince(t *testing.T) {
+	c := kafkatest.New(t, "load")
+	topic := message.Topic("load")
+	p, err := c.NewProducer(kafka.ProducerOptions{}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	begin := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+	for i := range 3 {
+		r := &kafka.Record{Topic: topic, Key: []byte("a"), Value: []byte("x"), Timestamp: begin.Add(time.Duration(i) * time.Minute)}
+		if err := p.Produce(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, how := range []string{"group", "follow"} {
+		var lag kafka.Lag
+		handled := 0
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		handle := func(context.Context, []*kafka.Record) error {
+			want := begin.Add(time.Duration(max(handled-1, 0)) * time.Minute)
+			for _, l := range lag.Partitions() {
+				if l.Offsets > 0 && (l.Offsets != int64(3-handled) || !l.Since.Equal(want)) {
+					t.Errorf("%s, %d handled: lag %d since %s, want %d since %s", how, handled, l.Offsets, l.Since, 3-handled, want)
+				}
+			}
+			if handled++; handled == 3 {
+				cancel()
+			}
+			return nil
+		}
+		if how == "group" {
+			err = c.RunGroup(ctx, kafka.GroupOptions{Group: "g", Topics: []string{topic}, Max: 1, Lag: &lag}, quiet, handle)
+		} else {
+			var all kafka.Range
+			if all, err = c.Range(ctx, time.Time{}, quiet, topic); err == nil {
+				err = c.Follow(ctx, kafka.FollowOptions{Range: all, Max: 1, Lag: &lag}, quiet, handle)
+			}
+		}
+		cancel()
+		if err != nil || handled != 3 {
+			t.Errorf("%s: got %v, %d handled", how, err, handled)
+		}
+	}
+}
+
 // TestSessionCopiesOnce proves that what a session commits is read once and in
 // order, that what it aborts is not read, and that lag gets to zero although
 // transaction markers stand in the topic.

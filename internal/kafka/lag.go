@@ -72,7 +72,9 @@ func (l *Lag) begin(r *Record) {
 	}
 }
 
-func (l *Lag) advance(at Offsets) {
+// advance notes that everything before at was handled, and that rs, of each
+// partition at least the last one, were among it.
+func (l *Lag) advance(at Offsets, rs []*Record) {
 	if l == nil {
 		return
 	}
@@ -83,17 +85,10 @@ func (l *Lag) advance(at Offsets) {
 			l.part(topic, p).next = next
 		}
 	}
-}
-
-// handled remembers the timestamps of records.
-func (l *Lag) handled(rs []*Record) {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, r := range rs {
-		l.part(r.Topic, r.Partition).oldest = r.Timestamp
+		if p := l.parts[topicPartition{r.Topic, r.Partition}]; p != nil {
+			p.oldest = r.Timestamp
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -90,13 +91,6 @@ func (p *Producer) Produce(ctx context.Context, rs ...*Record) error {
 	return nil
 }
 
-// BufferedBytes returns the size of the keys, values and headers of the records
-// taken whose promise was not called yet.
-func (p *Producer) BufferedBytes() int64 { return p.cl.BufferedProduceBytes() }
-
-// Ping returns nil when a broker answers.
-func (p *Producer) Ping(ctx context.Context) error { return p.cl.Ping(ctx) }
-
 // Flush returns when no record is buffered, or with the context's error.
 func (p *Producer) Flush(ctx context.Context) error {
 	if err := p.cl.Flush(ctx); err != nil {
@@ -111,5 +105,5 @@ func (p *Producer) Close() { p.cl.Close() }
 // IsTerminal reports whether the same record would fail again for ever: it is
 // larger than its topic takes.
 func IsTerminal(err error) bool {
-	return errors.Is(err, errTooLarge)
+	return errors.Is(err, kerr.MessageTooLarge)
 }

@@ -197,12 +197,13 @@ func (s *session) transact(ctx context.Context) error {
 	deadline := time.Now().Add(s.o.Every)
 	window, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	records, at := 0, Offsets{}
+	records, last, at := 0, []*Record(nil), Offsets{}
 	var terr error
 	var counts []func()
 	for {
-		n, then, err := s.batch(ctx, fs, at, emit)
+		n, ends, then, err := s.batch(ctx, fs, at, emit)
 		records += n
+		last = append(last, ends...)
 		counts = append(counts, then...)
 		if err != nil {
 			terr = err
@@ -237,7 +238,7 @@ func (s *session) transact(ctx context.Context) error {
 		s.log.Info("transaction aborted by a rebalance, its records come again", "records", records)
 		return nil
 	}
-	s.o.Lag.advance(at)
+	s.o.Lag.advance(at, last)
 	for _, count := range counts {
 		count()
 	}
@@ -245,36 +246,23 @@ func (s *session) transact(ctx context.Context) error {
 }
 
 // batch transforms the partitions of a poll, several at a time, and returns how
-// many records it held and what to call when they are committed.
-func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit func(*Record)) (int, []func(), error) {
+// many records it held, the last of each partition, and what to call when they
+// are committed.
+func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit func(*Record)) (int, []*Record, []func(), error) {
 	var (
 		work   errgroup.Group
 		mu     sync.Mutex
 		counts []func()
 	)
 	work.SetLimit(max(s.o.Parallel, 1))
-	records := 0
+	records, last := 0, []*Record(nil)
 	fs.EachPartition(func(p kgo.FetchTopicPartition) {
-		if p.Partition < 0 {
-			return // an error of the whole poll, which franz-go puts into one
-		}
-		if p.LastStableOffset >= 0 {
-			s.o.Lag.stable(p.Topic, p.Partition, p.LastStableOffset)
-		}
-		n := len(p.Records)
-		if n == 0 {
+		rs := take(make([]*Record, 0, len(p.Records)), p, s.o.Lag, at)
+		if len(rs) == 0 {
 			return
 		}
-		s.o.Lag.begin(p.Records[0])
-		at.set(p.Topic, p.Partition, p.Records[n-1].Offset+1)
-		rs := make([]*Record, 0, n)
-		for _, r := range p.Records {
-			if !r.Attrs.IsControl() {
-				rs = append(rs, r)
-			}
-		}
 		records += len(rs)
-		s.o.Lag.handled(rs[max(len(rs)-1, 0):])
+		last = append(last, rs[len(rs)-1])
 		work.Go(func() error {
 			count, err := s.transform(ctx, rs, emit)
 			if err != nil {
@@ -289,7 +277,7 @@ func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit fu
 		})
 	})
 	err := work.Wait()
-	return records, counts, err
+	return records, last, counts, err
 }
 
 func (s *session) gone(_ context.Context, _ *kgo.Client, parts map[string][]int32) {

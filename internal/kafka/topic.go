@@ -17,8 +17,6 @@ import (
 	"sluice/message"
 )
 
-var errTooLarge = kerr.MessageTooLarge
-
 // Topics says how topics are created.
 type Topics struct {
 	Create              bool          `koanf:"create" doc:"create topics that are absent; false leaves it to the operator"`
