@@ -76,6 +76,24 @@ func (r *reporter) send(ctx context.Context) error {
 	return err
 }
 
+// sendSteadily sends a thousand loads a second until stop is called, which waits
+// for the last.
+func (r *reporter) sendSteadily() (stop func()) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	var load sync.WaitGroup
+	load.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil && r.send(ctx) == nil {
+			<-tick.C
+		}
+	})
+	return func() {
+		cancel()
+		load.Wait()
+	}
+}
+
 // ledger returns the IDs of the messages that were sent, and of those that must
 // be there.
 func (r *reporter) ledger() (sent, acked []string) {

@@ -122,15 +122,7 @@ func TestLostAcks(t *testing.T) {
 	p := newProxy(t, u.gateway)
 	r := newReporter(t, p.addr(), "n1", u.addAgent("n1"), nil, eager{})
 	f := runFleet(t, r)
-	ctx, stop := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	load.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for ctx.Err() == nil && r.send(ctx) == nil {
-			<-tick.C
-		}
-	})
+	stop := r.sendSteadily()
 	waitFor(t, "the first acknowledgement", func() bool { return r.ackedSeq() > 0 })
 	const cuts = 100
 	for range cuts {
@@ -143,7 +135,6 @@ func TestLostAcks(t *testing.T) {
 		waitFor(t, "the agent to be back", func() bool { return r.ackedSeq() > mark })
 	}
 	stop()
-	load.Wait()
 	f.close(t)
 
 	ingest := kafkatest.Read(t, u.kafka(), message.TopicIngest)

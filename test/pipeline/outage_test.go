@@ -2,17 +2,13 @@ package pipeline
 
 import (
 	"bytes"
-	"context"
+	crand "crypto/rand"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
-
-	crand "crypto/rand"
 
 	"sluice/internal/kafka"
 	"sluice/internal/kafka/kafkatest"
@@ -66,15 +62,7 @@ func TestKafkaAway(t *testing.T) {
 	g, stopGateway := startGateway(t, u, "SLUICE_GATEWAY__INGEST__STALL=1s")
 	r := newReporter(t, g.gateway, "n1", u.addAgent("n1"), nil, crand.Reader)
 	f := runFleet(t, r)
-	ctx, stop := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	load.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for ctx.Err() == nil && r.send(ctx) == nil {
-			<-tick.C
-		}
-	})
+	stop := r.sendSteadily()
 	waitFor(t, "acknowledgements", func() bool { return r.ackedSeq() > 100 })
 
 	const body = `{"id":"a1","type":"ethereum_metrics","data":{"type":"pending","body":{"pending":3}}}`
@@ -103,7 +91,6 @@ func TestKafkaAway(t *testing.T) {
 		}
 	}
 	stop()
-	load.Wait()
 	f.close(t)
 	stopGateway()
 
