@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,14 +18,20 @@ import (
 type Config struct {
 	Brokers  []string `koanf:"brokers" doc:"addresses of the brokers, host:port"`
 	ClientID string   `koanf:"client_id" doc:"the name under which sluice is known to the brokers"`
-	Topics   Topics   `koanf:"topics" doc:"how topics are created; existing topics are never altered"`
+	// Rack is matched with the brokers' broker.rack (KIP-392).
+	Rack        string `koanf:"rack" doc:"where this process runs, as the brokers call it; readers then ask the replica nearby; empty for the leader"`
+	Compression string `koanf:"compression" doc:"how batches are compressed: snappy, lz4, zstd, gzip or none"`
+	TLS         TLS    `koanf:"tls" doc:"encryption of the connections to the brokers"`
+	SASL        SASL   `koanf:"sasl" doc:"login at the brokers"`
+	Topics      Topics `koanf:"topics" doc:"how topics are created; existing topics are never altered"`
 }
 
 // DefaultConfig returns the settings of a single broker on this machine.
 func DefaultConfig() Config {
 	return Config{
-		Brokers:  []string{"127.0.0.1:9092"},
-		ClientID: "sluice",
+		Brokers:     []string{"127.0.0.1:9092"},
+		ClientID:    "sluice",
+		Compression: "snappy",
 		Topics: Topics{
 			Create:              true,
 			Partitions:          6,
@@ -47,6 +56,10 @@ func (c *Config) Validate() error {
 	if c.ClientID == "" {
 		errs = append(errs, errors.New("client_id: want a name"))
 	}
+	if _, ok := codecs[c.Compression]; !ok {
+		errs = append(errs, fmt.Errorf("compression: %q is none of %s", c.Compression, strings.Join(slices.Sorted(maps.Keys(codecs)), ", ")))
+	}
+	errs = append(append(errs, c.TLS.validate()...), c.SASL.validate()...)
 	t := c.Topics
 	if t.Partitions < 1 || t.Partitions > 10_000 {
 		errs = append(errs, fmt.Errorf("topics.partitions: %d is not between 1 and 10000", t.Partitions))
@@ -68,16 +81,52 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// options are what every client has.
-func (c Config) options(log *slog.Logger) []kgo.Opt {
-	return []kgo.Opt{
+// codecs are the compressions that a producer can be told to use.
+var codecs = map[string]func() kgo.CompressionCodec{
+	"snappy": kgo.SnappyCompression, "lz4": kgo.Lz4Compression, "zstd": kgo.ZstdCompression,
+	"gzip": kgo.GzipCompression, "none": kgo.NoCompression,
+}
+
+// compressed is how producers compress.
+func (c Config) compressed() kgo.Opt {
+	if codec, ok := codecs[c.Compression]; ok {
+		return kgo.ProducerBatchCompression(codec())
+	}
+	return kgo.ProducerBatchCompression(kgo.SnappyCompression())
+}
+
+// options are what every client has, and those that are given.
+func (c Config) options(log *slog.Logger, more ...kgo.Opt) ([]kgo.Opt, error) {
+	opts, err := c.secured()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts,
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(c.ClientID),
 		kgo.WithLogger(logger{log}),
 		// A broker that comes back is to be found within a second or two.
 		kgo.RetryBackoffFn(backoff),
-		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.MetadataMinAge(250*time.Millisecond),
+	)
+	if c.Rack != "" {
+		opts = append(opts, kgo.Rack(c.Rack))
 	}
+	return append(opts, more...), nil
+}
+
+// client returns a client that connects when it is first used. Its error says
+// which setting is wrong.
+func (c Config) client(log *slog.Logger, more ...kgo.Opt) (*kgo.Client, error) {
+	opts, err := c.options(log, more...)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("make kafka client: %w", err)
+	}
+	return cl, nil
 }
 
 func backoff(fails int) time.Duration {
@@ -87,9 +136,9 @@ func backoff(fails int) time.Duration {
 // Wait returns once a broker answers. It logs a line every few seconds until
 // then, and returns the context's error if that ends first.
 func (c Config) Wait(ctx context.Context, log *slog.Logger) error {
-	cl, err := kgo.NewClient(append(c.options(log), kgo.RequestRetries(0))...)
+	cl, err := c.client(log, kgo.RequestRetries(0))
 	if err != nil {
-		return fmt.Errorf("make kafka client: %w", err)
+		return err
 	}
 	defer cl.Close()
 	const every = 5 * time.Second
@@ -106,8 +155,7 @@ func (c Config) Wait(ctx context.Context, log *slog.Logger) error {
 		}
 		if now := time.Now(); now.Sub(said) >= every {
 			said = now
-			log.Warn("waiting for kafka: check that a broker runs at this address and that kafka.brokers is right",
-				"addr", c.Brokers, "err", err)
+			log.Warn("waiting for kafka", "addr", c.Brokers, "check", c.remedy(err), "err", err)
 		}
 		select {
 		case <-ctx.Done():

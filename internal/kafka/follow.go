@@ -52,9 +52,9 @@ func (c Config) Follow(ctx context.Context, o FollowOptions, log *slog.Logger, h
 		}
 		return nil
 	}
-	cl, err := kgo.NewClient(append(c.options(log), c.reading(o.Range.Start)...)...)
+	cl, err := c.client(log, c.reading(o.Range.Start)...)
 	if err != nil {
-		return fmt.Errorf("make kafka reader: %w", err)
+		return err
 	}
 	defer cl.Close()
 

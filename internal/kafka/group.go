@@ -47,7 +47,7 @@ func (c Config) RunGroup(ctx context.Context, o GroupOptions, log *slog.Logger, 
 	if g.o.Max == 0 {
 		g.o.Max = 500
 	}
-	cl, err := kgo.NewClient(append(append(c.options(log), readCommitted()...),
+	cl, err := c.client(log, append(readCommitted(),
 		kgo.ConsumerGroup(o.Group),
 		kgo.ConsumeTopics(o.Topics...),
 		kgo.ConsumeStartOffset(o.Start.offset(time.Now())),
@@ -59,7 +59,7 @@ func (c Config) RunGroup(ctx context.Context, o GroupOptions, log *slog.Logger, 
 		kgo.OnPartitionsLost(g.lost),
 	)...)
 	if err != nil {
-		return fmt.Errorf("make member of group %s: %w", o.Group, err)
+		return fmt.Errorf("join group %s: %w", o.Group, err)
 	}
 	err = g.run(ctx, cl)
 	// Closing leaves the group, which revokes and so commits what was handled.

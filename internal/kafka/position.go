@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Offsets is a position in topics: by topic and partition, the offset of the
@@ -31,9 +30,9 @@ type Range struct{ Start, End Offsets }
 // the first record received at or after since, or from the very first for the
 // zero time, to the last stable offset.
 func (c Config) Range(ctx context.Context, since time.Time, log *slog.Logger, topics ...string) (Range, error) {
-	cl, err := kgo.NewClient(c.options(log)...)
+	cl, err := c.client(log)
 	if err != nil {
-		return Range{}, fmt.Errorf("make kafka client: %w", err)
+		return Range{}, err
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
@@ -65,9 +64,9 @@ func (c Config) Range(ctx context.Context, since time.Time, log *slog.Logger, to
 
 // Committed returns the offsets that a consumer group has committed.
 func (c Config) Committed(ctx context.Context, group string, log *slog.Logger) (Offsets, error) {
-	cl, err := kgo.NewClient(c.options(log)...)
+	cl, err := c.client(log)
 	if err != nil {
-		return nil, fmt.Errorf("make kafka client: %w", err)
+		return nil, err
 	}
 	defer cl.Close()
 	fetched, err := kadm.NewClient(cl).FetchOffsets(ctx, group)

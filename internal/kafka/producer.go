@@ -39,7 +39,7 @@ type ProducerOptions struct {
 	Linger time.Duration
 	// MaxRecords and MaxBytes are what may be buffered; 0 for 20,000 and 64 MiB.
 	MaxRecords, MaxBytes int
-	// Uncompressed turns snappy off.
+	// Uncompressed turns compression off, whatever is configured.
 	Uncompressed bool
 }
 
@@ -54,21 +54,20 @@ func (c Config) NewProducer(o ProducerOptions, log *slog.Logger) (*Producer, err
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 64 << 20
 	}
-	compression := kgo.SnappyCompression()
 	if o.Uncompressed {
-		compression = kgo.NoCompression()
+		c.Compression = "none"
 	}
-	cl, err := kgo.NewClient(append(c.options(log),
+	cl, err := c.client(log,
 		kgo.ProducerLinger(max(o.Linger, 0)),
-		kgo.ProducerBatchCompression(compression),
+		c.compressed(),
 		kgo.ProducerBatchMaxBytesFn(maxBytes),
 		kgo.MaxBufferedRecords(o.MaxRecords),
 		kgo.MaxBufferedBytes(o.MaxBytes),
 		// A topic that is not there yet, or not there for a moment, is waited for.
 		kgo.UnknownTopicRetries(-1),
-	)...)
+	)
 	if err != nil {
-		return nil, fmt.Errorf("make kafka producer: %w", err)
+		return nil, err
 	}
 	return &Producer{cl}, nil
 }

@@ -65,7 +65,7 @@ func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logg
 	for restarts := 0; ; restarts++ {
 		s := &session{c: c, o: o, log: log, transform: transform}
 		err := s.run(ctx, restarts)
-		var own *transformError
+		var own *finalError
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -83,9 +83,11 @@ func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logg
 	}
 }
 
-type transformError struct{ err error }
+// finalError is one that another session would not mend: the transform's, or a
+// setting's.
+type finalError struct{ err error }
 
-func (e *transformError) Error() string { return e.err.Error() }
+func (e *finalError) Error() string { return e.err.Error() }
 
 // session is one client's life.
 type session struct {
@@ -108,7 +110,7 @@ func (s *session) ids(restarts int) (transactional, instance string) {
 
 func (s *session) run(ctx context.Context, restarts int) (err error) {
 	transactional, instance := s.ids(restarts)
-	opts := append(append(s.c.options(s.log), readCommitted()...),
+	opts, err := s.c.options(s.log, append(readCommitted(),
 		kgo.ConsumerGroup(s.o.Group),
 		kgo.ConsumeTopics(s.o.Topics...),
 		kgo.TransactionalID(transactional),
@@ -117,6 +119,7 @@ func (s *session) run(ctx context.Context, restarts int) (err error) {
 		// A record produced right after a commit waits in the broker; a short
 		// linger hides that and is faster than none.
 		kgo.ProducerLinger(2*time.Millisecond),
+		s.c.compressed(),
 		kgo.ProducerBatchMaxBytesFn(maxBytes),
 		kgo.MaxBufferedRecords(50_000),
 		kgo.MaxBufferedBytes(128<<20),
@@ -126,7 +129,10 @@ func (s *session) run(ctx context.Context, restarts int) (err error) {
 		}),
 		kgo.OnPartitionsRevoked(s.gone),
 		kgo.OnPartitionsLost(s.gone),
-	)
+	)...)
+	if err != nil {
+		return &finalError{err}
+	}
 	if instance != "" {
 		opts = append(opts, kgo.InstanceID(instance))
 	}
@@ -158,7 +164,7 @@ func (s *session) run(ctx context.Context, restarts int) (err error) {
 func (s *session) leave(instance string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	cl, err := kgo.NewClient(s.c.options(s.log)...)
+	cl, err := s.c.client(s.log)
 	if err == nil {
 		defer cl.Close()
 		var resp kadm.LeaveGroupResponses
@@ -266,7 +272,7 @@ func (s *session) batch(ctx context.Context, fs kgo.Fetches, at Offsets, emit fu
 		work.Go(func() error {
 			count, err := s.transform(ctx, rs, emit)
 			if err != nil {
-				return &transformError{err}
+				return &finalError{err}
 			}
 			if count != nil {
 				mu.Lock()

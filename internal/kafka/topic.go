@@ -12,7 +12,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"sluice/message"
 )
@@ -98,9 +97,9 @@ func (d Difference) String() string {
 // it, and returns what differs in those that stand. It returns an error that
 // names every topic that is missing or could not be made.
 func (c Config) EnsureTopics(ctx context.Context, types []string, log *slog.Logger) ([]Difference, error) {
-	cl, err := kgo.NewClient(c.options(log)...)
+	cl, err := c.client(log)
 	if err != nil {
-		return nil, fmt.Errorf("make kafka client: %w", err)
+		return nil, err
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
