@@ -133,6 +133,13 @@ func backoff(fails int) time.Duration {
 	return min(100*time.Millisecond<<min(fails, 10), 2*time.Second)
 }
 
+const (
+	// answer is how long a broker has to answer, every how often it is said that
+	// none does.
+	answer = 3 * time.Second
+	every  = 5 * time.Second
+)
+
 // Wait returns once a broker answers. It logs a line every few seconds until
 // then, and returns the context's error if that ends first.
 func (c Config) Wait(ctx context.Context, log *slog.Logger) error {
@@ -141,10 +148,9 @@ func (c Config) Wait(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer cl.Close()
-	const every = 5 * time.Second
 	var said time.Time
 	for {
-		try, cancel := context.WithTimeout(ctx, 3*time.Second)
+		try, cancel := context.WithTimeout(ctx, answer)
 		err := cl.Ping(try)
 		cancel()
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -164,7 +165,7 @@ func (c Config) remedy(err error) string {
 		verify *tls.CertificateVerificationError
 		header tls.RecordHeaderError
 		alert  tls.AlertError
-		eof    *kgo.ErrFirstReadEOF
+		first  *kgo.ErrFirstReadEOF
 	)
 	switch {
 	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
@@ -175,8 +176,11 @@ func (c Config) remedy(err error) string {
 		return "the broker does not speak TLS at this address: check kafka.tls.enabled and the port in kafka.brokers"
 	case errors.As(err, &alert):
 		return "the broker refuses the TLS connection: check kafka.tls.cert_file and key_file"
-	case errors.As(err, &eof):
+	case errors.As(err, &first), errors.Is(err, io.EOF):
 		return "the broker closes the connection: check whether this port wants TLS or a login, settings kafka.tls and kafka.sasl"
+	}
+	if c.TLS.Enabled && errors.Is(err, context.DeadlineExceeded) {
+		return "nobody answers in TLS at this address: check kafka.brokers, and kafka.tls.enabled if the port does not speak it"
 	}
 	return "check that a broker runs at this address and that kafka.brokers is right"
 }
