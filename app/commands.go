@@ -1,8 +1,6 @@
 package app
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -10,12 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"sluice/gateway"
 )
 
 // root returns the command tree.
@@ -46,7 +40,7 @@ turns the frames into checked records by data type, and feeds those to sinks.`,
 	c.setting(fs, "log-level", "log.level", "debug, info, warn or error")
 	c.setting(fs, "log-format", "log.format", "auto, json or text")
 	root.AddCommand(c.upCommand(), c.gatewayCommand(), c.normalizerCommand(), c.sinkCommand(), c.agentCommand(),
-		c.agentsCommand(), c.configCommand(), c.versionCommand())
+		c.agentsCommand(), c.topicsCommand(), c.configCommand(), c.healthCommand(), c.versionCommand())
 	return root
 }
 
@@ -232,90 +226,6 @@ func (c *command) agentCommand() *cobra.Command {
 	c.setting(fs, "name", "agent.name", "name that the token belongs to")
 	c.setting(fs, "encoding", "agent.encoding", "json or msgpack")
 	return cmd
-}
-
-func (c *command) agentsCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "agents",
-		Short: "Say who may report",
-		Args:  c.noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(&cobra.Command{
-		Use:     "add NAME",
-		Short:   "Make an agent and print its token, which is shown this once",
-		Example: `  sluice agents add my-node --brokers kafka-1:9092`,
-		Args:    c.args(1, 1, "the name of the agent"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withRegistry(cmd, func(ctx context.Context, r *gateway.Registry) error {
-				token, err := r.Add(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				fmt.Fprintln(c.std.Out, token)
-				return nil
-			})
-		},
-	}, &cobra.Command{
-		Use:     "list",
-		Short:   "List the agents that may report",
-		Example: `  sluice agents list`,
-		Args:    c.noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withRegistry(cmd, func(ctx context.Context, r *gateway.Registry) error {
-				agents, err := r.List(ctx)
-				if err != nil {
-					return err
-				}
-				if len(agents) == 0 {
-					fmt.Fprintln(c.std.Err, "no agents yet: sluice agents add NAME makes one")
-					return nil
-				}
-				tw := tabwriter.NewWriter(c.std.Out, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(tw, "NAME\tTOKENS\tCREATED")
-				for _, a := range agents {
-					fmt.Fprintf(tw, "%s\t%d\t%s\n", a.Name, len(a.Tokens), a.Created.UTC().Format(time.RFC3339))
-				}
-				return tw.Flush()
-			})
-		},
-	}, &cobra.Command{
-		Use:     "remove NAME",
-		Short:   "Take an agent out; gateways end its connections",
-		Example: `  sluice agents remove my-node`,
-		Args:    c.args(1, 1, "the name of the agent"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withRegistry(cmd, func(ctx context.Context, r *gateway.Registry) error { return r.Remove(ctx, args[0]) })
-		},
-	})
-	return cmd
-}
-
-// registryTimeout bounds a change of the agents where no broker answers.
-const registryTimeout = 20 * time.Second
-
-func (c *command) withRegistry(cmd *cobra.Command, do func(context.Context, *gateway.Registry) error) error {
-	p, err := c.quietProcess(cmd)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(cmd.Context(), registryTimeout,
-		fmt.Errorf("no broker at %s answered within %s: check that Kafka runs there, or say where with --brokers", strings.Join(p.kafka.Brokers, ", "), registryTimeout))
-	defer cancel()
-	// What differs in the topics is for those to report who read and write them.
-	_, err = p.topics(ctx)
-	if err == nil {
-		var r *gateway.Registry
-		var done func()
-		if r, done, err = p.registry(); err == nil {
-			defer done()
-			err = do(ctx, r)
-		}
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return context.Cause(ctx)
-	}
-	return err
 }
 
 func (c *command) versionCommand() *cobra.Command {

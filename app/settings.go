@@ -174,6 +174,9 @@ func load(src config.Sources, plugins Plugins, r role) (*settings, *config.Loade
 		err = l.Err()
 	}
 	s.warnings = append(l.Warnings(), s.warnings...)
+	if s.kafka.Exposed() {
+		s.warnings = append(s.warnings, "kafka.sasl: PLAIN without kafka.tls shows the password to whoever listens on the way; set kafka.tls.enabled")
+	}
 	if schemaErr != nil {
 		err = errors.Join(err, &schemaError{schemaErr})
 	}

@@ -3,15 +3,11 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"text/template"
 	"time"
 
@@ -108,23 +104,9 @@ func (p *process) stages(ctx context.Context, embedded bool) ([]part, error) {
 // admit makes the guest agent known and returns its token, which is kept in the
 // data directory so that it is the same at the next start.
 func (p *process) admit(ctx context.Context) (string, error) {
-	path := filepath.Join(p.settings.up.Data, "token-"+guest)
-	var token string
-	switch b, err := os.ReadFile(path); {
-	case err == nil:
-		token = strings.TrimSpace(string(b))
-	case errors.Is(err, fs.ErrNotExist):
-		if token, err = gateway.NewToken(rand.Reader); err != nil {
-			return "", err
-		}
-		if err := os.MkdirAll(p.settings.up.Data, 0o700); err != nil {
-			return "", fmt.Errorf("make data directory: %w", err)
-		}
-		if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
-			return "", fmt.Errorf("keep token: %w", err)
-		}
-	default:
-		return "", fmt.Errorf("read token: %w", err)
+	token, err := keptToken(filepath.Join(p.settings.up.Data, "token-"+guest))
+	if err != nil {
+		return "", err
 	}
 	return token, p.putAgent(ctx, guest, token)
 }

@@ -127,7 +127,7 @@ func (c Config) EnsureTopics(ctx context.Context, types []string, log *slog.Logg
 				diffs = append(diffs, Difference{t.name, "partitions", strconv.Itoa(got), strconv.Itoa(int(t.partitions))})
 			}
 		case !c.Topics.Create:
-			errs = append(errs, fmt.Errorf("topic %s is missing and kafka.topics.create is false", t.name))
+			errs = append(errs, fmt.Errorf("topic %s is missing and kafka.topics.create is false: make it with sluice topics create", t.name))
 		default:
 			if err := create(ctx, adm, t, c.Topics.Replication); err != nil {
 				errs = append(errs, err)

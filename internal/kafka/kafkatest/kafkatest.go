@@ -15,6 +15,16 @@ import (
 // typed topics have three partitions.
 func New(t testing.TB, types ...string) kafka.Config {
 	t.Helper()
+	c := Empty(t)
+	if _, err := c.EnsureTopics(t.Context(), types, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Empty is New without topics.
+func Empty(t testing.TB) kafka.Config {
+	t.Helper()
 	b, err := kafka.StartBroker("127.0.0.1:0", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -23,9 +33,6 @@ func New(t testing.TB, types ...string) kafka.Config {
 	c := kafka.DefaultConfig()
 	c.Brokers = []string{b.Addr()}
 	c.Topics.Partitions = 3
-	if _, err := c.EnsureTopics(t.Context(), types, slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
 	return c
 }
 
