@@ -27,7 +27,13 @@ type GroupOptions struct {
 	// Joined, if not nil, is told with every change how many partitions this
 	// member reads.
 	Joined func(partitions int)
+	// Member, if not nil, is told whether the group counts us in.
+	Member *Member
 }
+
+// groupTimeout is the shortest that brokers allow unless told otherwise
+// (group.min.session.timeout.ms).
+const groupTimeout = 6 * time.Second
 
 // commitEvery is how long offsets of handled batches may wait to be committed.
 const commitEvery = 200 * time.Millisecond
@@ -53,14 +59,18 @@ func (c Config) RunGroup(ctx context.Context, o GroupOptions, log *slog.Logger, 
 		kgo.ConsumeStartOffset(o.Start.offset(time.Now())),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
-		kgo.SessionTimeout(15*time.Second),
+		// A member that died holds its partitions for so long, having no instance ID.
+		kgo.SessionTimeout(groupTimeout),
+		kgo.HeartbeatInterval(groupTimeout/4),
 		kgo.OnPartitionsAssigned(g.assigned),
 		kgo.OnPartitionsRevoked(g.revoked),
 		kgo.OnPartitionsLost(g.lost),
+		o.Member.hook(o.Group),
 	)...)
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", o.Group, err)
 	}
+	defer o.Member.left()
 	err = g.run(ctx, cl)
 	// Closing leaves the group, which revokes and so commits what was handled.
 	cl.CloseAllowingRebalance()
@@ -292,6 +302,7 @@ func (g *group) assigned(_ context.Context, _ *kgo.Client, parts map[string][]in
 	n := len(g.owned)
 	g.mu.Unlock()
 	g.log.Info("partitions assigned", "partitions", parts, "total", n)
+	g.o.Member.joined()
 	g.joined(n)
 }
 
@@ -307,6 +318,7 @@ func (g *group) revoked(ctx context.Context, cl *kgo.Client, parts map[string][]
 }
 
 func (g *group) lost(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+	g.o.Member.left()
 	n := g.drop(parts, true)
 	g.forget(parts)
 	g.log.Warn("partitions lost: the group did not hear from this member in time", "partitions", parts, "total", n)

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -17,6 +19,11 @@ import (
 // gone, and by the client of every answer of the coordinator, of which there is
 // one each 3 s whether or not there is traffic.
 type Member struct {
+	// Patience is how long the coordinator may say nothing, and how long a
+	// transaction may be open; 0 for 15 s, which is how long the coordinator
+	// waits for us.
+	Patience time.Duration
+
 	mu    sync.Mutex
 	group string
 	// in is set while the group counts us in, since when, and heard when the
@@ -32,14 +39,9 @@ type Member struct {
 	failing  time.Time
 }
 
-const (
-	// unheard is how long the coordinator may say nothing, as long as it has
-	// patience with us, and how long a transaction may take to end.
-	unheard = sessionTimeout
-	// settling is how long a client is a member after the failure of the one
-	// before until the failure is taken for over, where nothing else shows it.
-	settling = 5 * time.Second
-)
+// settling is how long a client is a member after the failure of the one before
+// until the failure is taken for over, where no transaction shows it.
+const settling = 5 * time.Second
 
 // Err returns nil while the reader works in its group. Else it says since when it
 // does not, why, and what to check.
@@ -49,23 +51,23 @@ func (m *Member) Err() error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
+	now, most := time.Now(), cmp.Or(m.Patience, sessionTimeout)
 	if m.in && m.busy.IsZero() && now.Sub(m.since) > settling {
 		m.err, m.failures = nil, 0
 	}
-	quiet, open := now.Sub(m.heard).Round(time.Second), now.Sub(m.busy).Round(time.Second)
+	quiet, open := now.Sub(m.heard), now.Sub(m.busy)
 	switch {
 	case m.err != nil:
 		return fmt.Errorf("reading as a member of group %s failed %d times in %s: check the brokers and the rights of this user: %w",
 			m.group, m.failures, now.Sub(m.failing).Round(time.Second), m.err)
 	case !m.in && m.group == "":
-		return fmt.Errorf("not a member of a group yet: check that the brokers are reachable")
+		return errors.New("not a member of a group yet: check that the brokers are reachable")
 	case !m.in:
 		return fmt.Errorf("not a member of group %s yet: check that the brokers are reachable", m.group)
-	case quiet > unheard:
-		return fmt.Errorf("the coordinator of group %s has not answered for %s: check that the brokers are reachable", m.group, quiet)
-	case !m.busy.IsZero() && open > unheard:
-		return fmt.Errorf("a transaction has been open for %s: check the brokers", open)
+	case quiet > most:
+		return fmt.Errorf("the coordinator of group %s has not answered for %s: check that the brokers are reachable", m.group, quiet.Round(time.Second))
+	case !m.busy.IsZero() && open > most:
+		return fmt.Errorf("a transaction has been open for %s: check the brokers", open.Round(time.Second))
 	}
 	return nil
 }

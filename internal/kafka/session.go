@@ -34,6 +34,8 @@ type SessionOptions struct {
 	// Joined, if not nil, is told with every change how many partitions this
 	// member reads.
 	Joined func(partitions int)
+	// Member, if not nil, is told whether the group counts us in.
+	Member *Member
 }
 
 // Transform turns records of one partition, in order, into records to produce,
@@ -62,6 +64,7 @@ func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logg
 	if o.Every == 0 {
 		o.Every = 50 * time.Millisecond
 	}
+	defer o.Member.left()
 	for restarts := 0; ; restarts++ {
 		s := &session{c: c, o: o, log: log, transform: transform}
 		err := s.run(ctx, restarts)
@@ -74,6 +77,7 @@ func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logg
 		case fenced(err):
 			return fmt.Errorf("slot %s is %w: give each normalizer a slot of its own: %w", o.Slot, ErrFenced, err)
 		}
+		o.Member.failed(err)
 		log.Warn("transaction session ended, beginning another from what is committed", "err", err)
 		select {
 		case <-ctx.Done():
@@ -124,11 +128,16 @@ func (s *session) run(ctx context.Context, restarts int) (err error) {
 		kgo.MaxBufferedRecords(50_000),
 		kgo.MaxBufferedBytes(128<<20),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+			s.o.Member.joined()
 			s.joined(parts, 1)
 			s.log.Info("partitions assigned", "partitions", parts, "total", s.owned)
 		}),
 		kgo.OnPartitionsRevoked(s.gone),
-		kgo.OnPartitionsLost(s.gone),
+		kgo.OnPartitionsLost(func(ctx context.Context, cl *kgo.Client, parts map[string][]int32) {
+			s.o.Member.left()
+			s.gone(ctx, cl, parts)
+		}),
+		s.o.Member.hook(s.o.Group),
 	)...)
 	if err != nil {
 		return &finalError{err}
@@ -197,6 +206,9 @@ func (s *session) transact(ctx context.Context) error {
 	if err := s.sess.Begin(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
+	s.o.Member.begin()
+	committed := false
+	defer func() { s.o.Member.end(committed) }()
 	failed := kgo.AbortingFirstErrPromise(s.sess.Client())
 	emit := func(r *Record) { s.sess.Client().Produce(context.Background(), r, failed.Promise()) }
 
@@ -232,7 +244,8 @@ func (s *session) transact(ctx context.Context) error {
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), transactionTimeout)
 	defer stop()
 	perr := failed.Err()
-	committed, err := s.sess.End(end, kgo.TransactionEndTry(terr == nil && perr == nil))
+	var err error
+	committed, err = s.sess.End(end, kgo.TransactionEndTry(terr == nil && perr == nil))
 	switch {
 	case terr != nil:
 		return terr
