@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -44,7 +43,7 @@ type Normalizer struct {
 	rules  *rules
 	meters *meters
 	lag    *kafka.Lag
-	joined atomic.Bool
+	member kafka.Member
 	// spare holds what conversions leave of the blocks that records are made in:
 	// a poll of a few records does not use one up.
 	spare sync.Pool // of *kafka.Typed
@@ -81,7 +80,7 @@ func (n *Normalizer) Run(ctx context.Context) error {
 		Every:    n.o.Config.Commit,
 		Parallel: runtime.GOMAXPROCS(0),
 		Lag:      n.lag,
-		Joined:   func(int) { n.joined.Store(true) },
+		Member:   &n.member,
 	}, n.o.Log, n.transform)
 	if errors.Is(err, kafka.ErrFenced) {
 		return fmt.Errorf("normalizer: %w", err)
@@ -89,14 +88,9 @@ func (n *Normalizer) Run(ctx context.Context) error {
 	return err
 }
 
-// Ready returns nil once the group has given this member its share, which may
-// be nothing.
-func (n *Normalizer) Ready(context.Context) error {
-	if !n.joined.Load() {
-		return errors.New("not a member of group " + Group + " yet: check that Kafka is reachable")
-	}
-	return nil
-}
+// Ready returns nil while this normalizer works as a member of its group, which
+// may have given it nothing to do.
+func (n *Normalizer) Ready(context.Context) error { return n.member.Err() }
 
 // transform converts the frames of one partition.
 func (n *Normalizer) transform(_ context.Context, rs []*kafka.Record, emit func(*kafka.Record)) (func(), error) {

@@ -82,13 +82,16 @@ type Runner struct {
 	// reading is set once the sink is fed: as a member of its group, or up to
 	// what stood in the topics at the start.
 	reading, caught bool
+	// member is what is known of the group of a Shared sink; nil before Run.
+	member *kafka.Member
 	// busy is since when a call runs, of the sink or for its dead letters; zero
 	// between calls.
 	busy time.Time
 }
 
-// stuck is how long one call may run before the sink is not ready.
-const stuck = 30 * time.Second
+// stuck is how long one call may run before the sink is not ready: such that
+// whoever asks every few seconds knows of it within 30 s.
+const stuck = 25 * time.Second
 
 // NewRunner builds the sink and returns its runner. It does no I/O; the error is
 // the plugin's, about the settings.
@@ -147,6 +150,9 @@ func (r *Runner) Run(ctx context.Context) (err error) {
 	if r.traits.Delivery == Broadcast {
 		return r.broadcast(ctx, &lag)
 	}
+	r.mu.Lock()
+	r.member = new(kafka.Member)
+	r.mu.Unlock()
 	return r.o.Kafka.RunGroup(ctx, kafka.GroupOptions{
 		Group:  Group(r.o.Name),
 		Topics: r.topics,
@@ -155,6 +161,7 @@ func (r *Runner) Run(ctx context.Context) (err error) {
 		Linger: r.traits.Linger,
 		Lag:    &lag,
 		Joined: r.joined,
+		Member: r.member,
 	}, r.log, r.Feed)
 }
 
@@ -229,7 +236,7 @@ func (r *Runner) Ready(context.Context) error {
 	}
 	switch {
 	case r.reading:
-		return nil
+		return r.member.Err()
 	case r.traits.Delivery == Broadcast:
 		return fmt.Errorf("reading what was received in the last %s", r.traits.Window)
 	default:

@@ -74,8 +74,8 @@ func TestReadyNamesAStuckCall(t *testing.T) {
 			t.Errorf("got %v at the start of a call, want ready", err)
 		}
 		time.Sleep(stuck + time.Second)
-		if err := g.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "31s") {
-			t.Errorf("got %v, want one that says 31s", err)
+		if err := g.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "26s") {
+			t.Errorf("got %v, want one that says 26s", err)
 		}
 		close(release)
 		if err := <-done; err != nil {
