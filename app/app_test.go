@@ -126,7 +126,7 @@ func TestExamples(t *testing.T) {
 		t.Fatalf("no example files: %v", err)
 	}
 	for _, f := range files {
-		if code, _, errOut := run(t, []string{"SLUICE_AGENT__TOKEN=tsk_x"}, "config", "validate", "--config", f); code != 0 {
+		if code, _, errOut := run(t, []string{"SLUICE_AGENT__TOKEN=tsk_x", "SLUICE_KAFKA__SASL__PASSWORD=x"}, "config", "validate", "--config", f); code != 0 {
 			t.Errorf("%s: exit code %d: %s", f, code, errOut)
 		}
 	}

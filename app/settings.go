@@ -24,19 +24,21 @@ import (
 // settings is the configuration of a process: every section of every role, so
 // that one file serves all of them.
 type settings struct {
-	kafka      kafka.Config
-	schemas    schemaSettings
-	gateway    gateway.Config
-	protocols  map[string]any
-	normalizer normalizer.Config
-	routes     map[string][]string
-	sinks      map[string]*sinkSettings
-	admin      adminSettings
-	shutdown   shutdownSettings
-	log        telemetry.Log
-	agent      agent.Config
-	system     agent.SystemConfig
-	up         upSettings
+	kafka   kafka.Config
+	schemas schemaSettings
+	// schemaRegistry has no URL where there is no registry.
+	schemaRegistry kafka.SchemaRegistry
+	gateway        gateway.Config
+	protocols      map[string]any
+	normalizer     normalizer.Config
+	routes         map[string][]string
+	sinks          map[string]*sinkSettings
+	admin          adminSettings
+	shutdown       shutdownSettings
+	log            telemetry.Log
+	agent          agent.Config
+	system         agent.SystemConfig
+	up             upSettings
 
 	types    *schemas.Set
 	warnings []string
@@ -136,17 +138,18 @@ type role struct {
 // every problem, or says which schemas are not usable.
 func load(src config.Sources, plugins Plugins, r role) (*settings, *config.Loader, error) {
 	s := &settings{
-		kafka:      kafka.DefaultConfig(),
-		gateway:    gateway.DefaultConfig(),
-		protocols:  map[string]any{},
-		normalizer: normalizer.DefaultConfig(),
-		routes:     map[string][]string{},
-		sinks:      map[string]*sinkSettings{},
-		admin:      adminSettings{Listen: "127.0.0.1:8081"},
-		log:        telemetry.DefaultLog(),
-		agent:      agent.DefaultConfig(),
-		system:     agent.DefaultSystemConfig(),
-		up:         upSettings{Data: "sluice-data", Broker: "127.0.0.1:9092", Retention: 512 << 20, Agent: true},
+		kafka:          kafka.DefaultConfig(),
+		schemaRegistry: kafka.DefaultSchemaRegistry(),
+		gateway:        gateway.DefaultConfig(),
+		protocols:      map[string]any{},
+		normalizer:     normalizer.DefaultConfig(),
+		routes:         map[string][]string{},
+		sinks:          map[string]*sinkSettings{},
+		admin:          adminSettings{Listen: "127.0.0.1:8081"},
+		log:            telemetry.DefaultLog(),
+		agent:          agent.DefaultConfig(),
+		system:         agent.DefaultSystemConfig(),
+		up:             upSettings{Data: "sluice-data", Broker: "127.0.0.1:9092", Retention: 512 << 20, Agent: true},
 	}
 	l := config.New(src)
 	l.Default("sinks", map[string]any{
@@ -176,6 +179,9 @@ func load(src config.Sources, plugins Plugins, r role) (*settings, *config.Loade
 	s.warnings = append(l.Warnings(), s.warnings...)
 	if s.kafka.Exposed() {
 		s.warnings = append(s.warnings, "kafka.sasl: PLAIN without kafka.tls shows the password to whoever listens on the way; set kafka.tls.enabled")
+	}
+	if s.schemaRegistry.Exposed() {
+		s.warnings = append(s.warnings, "schema_registry.url: http shows the password to whoever listens on the way; use https")
 	}
 	if schemaErr != nil {
 		err = errors.Join(err, &schemaError{schemaErr})
@@ -209,6 +215,7 @@ func (s *settings) embedded(l *config.Loader) {
 func (s *settings) bind(l *config.Loader, plugins Plugins, r role) {
 	l.Bind("kafka", &s.kafka)
 	l.Bind("schemas", &s.schemas)
+	l.Bind("schema_registry", &s.schemaRegistry)
 	l.Bind("gateway", &s.gateway)
 	l.Bind("normalizer", &s.normalizer)
 	l.Bind("routes", &s.routes)

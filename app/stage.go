@@ -87,15 +87,17 @@ func (p *process) gatewayStage(protocols []string) (part, error) {
 	}, nil
 }
 
-// catalog returns a reader of typed records that learns from the schemas topic.
-type catalog struct {
-	*schemas.Reader
-	*schemas.Catalog
-}
-
-func (p *process) catalog() catalog {
-	reader := schemas.NewReader(p.types)
-	return catalog{reader, schemas.NewCatalog(p.kafka, reader, p.log)}
+// catalog is where the schemas of typed records are made known and learned.
+func (p *process) catalog() (*schemas.Catalog, error) {
+	var registry schemas.Registry
+	if p.schemaRegistry.URL != "" {
+		client, err := p.schemaRegistry.NewRegistry(p.log)
+		if err != nil {
+			return nil, err
+		}
+		registry = client
+	}
+	return schemas.NewCatalog(p.kafka, registry, schemas.NewReader(p.types), p.log), nil
 }
 
 // normalizerStage is one normalizer. embedded says that the broker is.
@@ -104,7 +106,13 @@ func (p *process) normalizerStage(slot string, embedded bool) part {
 	c.Slot = slot
 	n := normalizer.New(normalizer.Options{
 		Config: c, Kafka: p.kafka, Types: p.types, Decoders: p.plugins.Decoders,
-		Publish:  func(ctx context.Context) error { return p.catalog().Publish(ctx, p.types) },
+		Publish: func(ctx context.Context) (*schemas.Set, error) {
+			known, err := p.catalog()
+			if err != nil {
+				return nil, err
+			}
+			return known.Publish(ctx, p.types)
+		},
 		Embedded: embedded, Log: p.log, Meters: p.meters,
 	})
 	return part{name: normalizer.Stage, run: n.Run, ready: n.Ready}
@@ -112,12 +120,15 @@ func (p *process) normalizerStage(slot string, embedded bool) part {
 
 // sinkStages are the sinks of these names.
 func (p *process) sinkStages(names []string) ([]part, error) {
+	known, err := p.catalog()
+	if err != nil {
+		return nil, err
+	}
 	letters, err := p.kafka.NewProducer(kafka.ProducerOptions{}, p.log)
 	if err != nil {
 		return nil, err
 	}
 	meters := sinks.NewMeters(p.meters)
-	known := p.catalog()
 	// The producer of dead letters is closed after the last of them: it is the
 	// first part, and so the last to stop.
 	parts := []part{{
