@@ -308,14 +308,18 @@ func (c *Client) keep(ctx context.Context, hurry <-chan struct{}) error {
 		if wait < 0 {
 			return err
 		}
+		say := status
 		switch {
+		case conn.welcomed && restarts(err):
+			c.log.Info("gateway restarts, connecting again")
+			say = logged // whether that comes to nothing is another line
 		case status == logged:
 		case status == Rejected:
 			c.log.Warn("gateway does not let this agent in, check token and name", "err", err)
 		case logged == Connected:
 			c.log.Warn("no connection to the gateway, trying again", "err", err)
 		}
-		logged = status
+		logged = say
 		c.tell(State{Status: status, Err: err, Retry: wait})
 		timer := time.NewTimer(wait)
 		select {

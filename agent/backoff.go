@@ -29,8 +29,9 @@ func newBackoff(rand io.Reader) backoff {
 const (
 	// slowest and slower bound the waits of an agent that is not let in.
 	slower, slowest = 15 * time.Second, 60 * time.Second
-	// spread is over how long the agents of a gateway that restarts come back.
-	spread = 3 * time.Second
+	// spread is over how long the agents of a gateway that goes away come back,
+	// and respread over how long one that restarts and has spread their ends.
+	spread, respread = 3 * time.Second, time.Second
 	// longest is the longest wait that a gateway may ask for.
 	longest = time.Hour
 )
@@ -46,6 +47,7 @@ func (b *backoff) next(err error, progress bool) (time.Duration, Status, error) 
 	if b.failed < 16 {
 		ceiling = min(b.max, b.first<<b.failed)
 	}
+	first := b.failed == 0
 	b.failed++
 
 	var (
@@ -70,11 +72,23 @@ func (b *backoff) next(err error, progress bool) (time.Duration, Status, error) 
 		switch closed.Code {
 		case websocket.ClosePolicyViolation:
 			return b.slow(), Rejected, err
-		case websocket.CloseGoingAway, websocket.CloseServiceRestart:
+		case websocket.CloseGoingAway:
 			ceiling = max(ceiling, spread)
+		case websocket.CloseServiceRestart:
+			// Another gateway may be there at once. If it is not, or says the
+			// same, the waits grow as ever.
+			if first {
+				ceiling = respread
+			}
 		}
 	}
 	return b.jitter(ceiling), Waiting, err
+}
+
+// restarts reports whether err is a gateway's word that it restarts.
+func restarts(err error) bool {
+	closed, ok := errors.AsType[*websocket.CloseError](err)
+	return ok && closed.Code == websocket.CloseServiceRestart
 }
 
 func (b *backoff) slow() time.Duration { return slower + b.jitter(slowest-slower) }
