@@ -24,6 +24,8 @@ type Config struct {
 	TLS         TLS    `koanf:"tls" doc:"encryption of the connections to the brokers"`
 	SASL        SASL   `koanf:"sasl" doc:"login at the brokers"`
 	Topics      Topics `koanf:"topics" doc:"how topics are created; existing topics are never altered"`
+
+	observers *observers
 }
 
 // DefaultConfig returns the settings of a single broker on this machine.

@@ -23,6 +23,8 @@ type FollowOptions struct {
 	Max int
 	// Lag, if not nil, is told of the positions.
 	Lag *Lag
+	// Client names the client in metrics; empty for one that has none.
+	Client string
 }
 
 // Follow reads records without a group, each partition in order, and gives them
@@ -52,7 +54,7 @@ func (c Config) Follow(ctx context.Context, o FollowOptions, log *slog.Logger, h
 		}
 		return nil
 	}
-	cl, err := c.client(log, c.reading(o.Range.Start)...)
+	cl, err := c.client(log, append(c.reading(o.Range.Start), c.observers.hooks(o.Client, false))...)
 	if err != nil {
 		return err
 	}

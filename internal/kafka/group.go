@@ -16,6 +16,8 @@ import (
 type GroupOptions struct {
 	Group  string
 	Topics []string
+	// Client names the client in metrics; empty for one that has none.
+	Client string
 	// Start is where to begin in a partition for which the group has no offset.
 	Start Start
 	// Max is the most records in a batch, 0 for 500. Linger is how long to wait
@@ -66,6 +68,7 @@ func (c Config) RunGroup(ctx context.Context, o GroupOptions, log *slog.Logger, 
 		kgo.OnPartitionsRevoked(g.revoked),
 		kgo.OnPartitionsLost(g.lost),
 		o.Member.hook(o.Group),
+		c.observers.hooks(o.Client, false),
 	)...)
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", o.Group, err)

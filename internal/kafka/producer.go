@@ -41,6 +41,8 @@ type ProducerOptions struct {
 	MaxRecords, MaxBytes int
 	// Uncompressed turns compression off, whatever is configured.
 	Uncompressed bool
+	// Client names the client in metrics; empty for one that has none.
+	Client string
 }
 
 // NewProducer returns a Producer. It connects with the first record.
@@ -65,6 +67,7 @@ func (c Config) NewProducer(o ProducerOptions, log *slog.Logger) (*Producer, err
 		kgo.MaxBufferedBytes(o.MaxBytes),
 		// A topic that is not there yet, or not there for a moment, is waited for.
 		kgo.UnknownTopicRetries(-1),
+		c.observers.hooks(o.Client, true),
 	)
 	if err != nil {
 		return nil, err

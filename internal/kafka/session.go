@@ -17,6 +17,8 @@ import (
 type SessionOptions struct {
 	Group  string
 	Topics []string
+	// Client names the client in metrics; empty for one that has none.
+	Client string
 	// Slot makes the transactional and the instance ID: one name for each live
 	// member, kept over restarts, so that a successor ends its predecessor's
 	// transaction at once and takes its partitions without waiting.
@@ -36,7 +38,27 @@ type SessionOptions struct {
 	Joined func(partitions int)
 	// Member, if not nil, is told whether the group counts us in.
 	Member *Member
+	// Ended, if not nil, is called after every transaction. All that Transform
+	// was called for since the last call belongs to it.
+	Ended func(Transaction)
+	// Restarted, if not nil, is called when the session's client is to be
+	// replaced by another.
+	Restarted func(err error)
 }
+
+// Transaction is what became of one.
+type Transaction struct {
+	// Records is how many records were transformed, Took the time from its begin.
+	Records int
+	Took    time.Duration
+	// Err is nil if it is committed, and wraps ErrAborted if its records come
+	// again after a rebalance. After any other error nothing of it is to be
+	// relied on.
+	Err error
+}
+
+// ErrAborted says that a rebalance took away partitions of a transaction.
+var ErrAborted = errors.New("transaction aborted by a rebalance")
 
 // Transform turns records of one partition, in order, into records to produce,
 // which it gives to emit. It is called for several partitions at a time and again
@@ -78,6 +100,9 @@ func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logg
 			return fmt.Errorf("slot %s is %w: give each normalizer a slot of its own: %w", o.Slot, ErrFenced, err)
 		}
 		o.Member.failed(err)
+		if o.Restarted != nil {
+			o.Restarted(err)
+		}
 		log.Warn("transaction session ended, beginning another from what is committed", "err", err)
 		select {
 		case <-ctx.Done():
@@ -138,6 +163,7 @@ func (s *session) run(ctx context.Context, restarts int) (err error) {
 			s.gone(ctx, cl, parts)
 		}),
 		s.o.Member.hook(s.o.Group),
+		s.c.observers.hooks(s.o.Client, false),
 	)...)
 	if err != nil {
 		return &finalError{err}
@@ -189,7 +215,7 @@ func (s *session) leave(instance string) {
 
 // transact polls until there is something to do, and commits what comes within
 // the interval as one transaction.
-func (s *session) transact(ctx context.Context) error {
+func (s *session) transact(ctx context.Context) (err error) {
 	fs := s.sess.PollRecords(ctx, pollMax)
 	if ctx.Err() != nil {
 		return nil
@@ -207,15 +233,18 @@ func (s *session) transact(ctx context.Context) error {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	s.o.Member.begin()
-	committed := false
-	defer func() { s.o.Member.end(committed) }()
+	began, records, committed := time.Now(), 0, false
+	defer func() {
+		s.o.Member.end(committed)
+		s.ended(Transaction{Records: records, Took: time.Since(began), Err: err}, committed)
+	}()
 	failed := kgo.AbortingFirstErrPromise(s.sess.Client())
 	emit := func(r *Record) { s.sess.Client().Produce(context.Background(), r, failed.Promise()) }
 
-	deadline := time.Now().Add(s.o.Every)
+	deadline := began.Add(s.o.Every)
 	window, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	records, last, at := 0, []*Record(nil), Offsets{}
+	last, at := []*Record(nil), Offsets{}
 	var terr error
 	var counts []func()
 	for {
@@ -244,7 +273,6 @@ func (s *session) transact(ctx context.Context) error {
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), transactionTimeout)
 	defer stop()
 	perr := failed.Err()
-	var err error
 	committed, err = s.sess.End(end, kgo.TransactionEndTry(terr == nil && perr == nil))
 	switch {
 	case terr != nil:
@@ -262,6 +290,17 @@ func (s *session) transact(ctx context.Context) error {
 		count()
 	}
 	return nil
+}
+
+// ended reports a transaction.
+func (s *session) ended(t Transaction, committed bool) {
+	if s.o.Ended == nil {
+		return
+	}
+	if t.Err == nil && !committed {
+		t.Err = ErrAborted
+	}
+	s.o.Ended(t)
 }
 
 // batch transforms the partitions of a poll, several at a time, and returns how

@@ -1,0 +1,76 @@
+package kafka
+
+import (
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kotel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Tracing carries traces over Kafka: a record of a trace that is sampled has the
+// header traceparent, as W3C defines it, and every other record has none. A nil
+// Tracing does nothing and costs nothing. It is safe for concurrent use.
+type Tracing struct {
+	spans *kotel.Tracer
+	form  propagation.TraceContext
+}
+
+// NewTracing returns a Tracing whose spans go to provider; nil for nil.
+func NewTracing(provider trace.TracerProvider) *Tracing {
+	if provider == nil {
+		return nil
+	}
+	form := propagation.TraceContext{}
+	return &Tracing{kotel.NewTracer(kotel.TracerProvider(provider), kotel.TracerPropagator(form)), form}
+}
+
+// Begin begins a span for what is done with a record that was read, as a child
+// of the span that the record names. It returns nil, and the record is in no
+// trace, for a record that names none. The context carries the span and nothing
+// else: it has no deadline and does not end.
+func (t *Tracing) Begin(r *Record, name string, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
+	ctx := t.form.Extract(context.Background(), kotel.NewRecordCarrier(r))
+	if !trace.SpanContextFromContext(ctx).IsSampled() {
+		return nil, nil
+	}
+	r.Context = ctx
+	ctx, span := t.spans.WithProcessSpan(r)
+	span.SetName(name)
+	span.SetAttributes(attrs...)
+	return ctx, span
+}
+
+// Mark puts a record that is to be written into the trace of ctx, if that is
+// sampled. Other records may share the headers that r has so far: they are not
+// changed.
+func (t *Tracing) Mark(ctx context.Context, r *Record) {
+	if trace.SpanContextFromContext(ctx).IsSampled() {
+		r.Headers = slices.Clip(r.Headers)
+		t.form.Inject(ctx, kotel.NewRecordCarrier(r))
+	}
+}
+
+// produced makes a span of the way of a record to Kafka, and puts it into the
+// record's headers, if Record.Context is in a trace that is sampled. Without the
+// condition, every record would pay for the attributes of a span it does not have.
+type produced struct{ spans *kotel.Tracer }
+
+// OnProduceRecordBuffered implements kgo.HookProduceRecordBuffered.
+func (p produced) OnProduceRecordBuffered(r *kgo.Record) {
+	if trace.SpanContextFromContext(r.Context).IsSampled() {
+		r.Headers = slices.Clip(r.Headers)
+		p.spans.OnProduceRecordBuffered(r)
+	}
+}
+
+// OnProduceRecordUnbuffered implements kgo.HookProduceRecordUnbuffered. It is
+// called once for each call of OnProduceRecordBuffered.
+func (p produced) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
+	if trace.SpanContextFromContext(r.Context).IsSampled() {
+		p.spans.OnProduceRecordUnbuffered(r, err)
+	}
+}
