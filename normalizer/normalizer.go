@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,9 +28,10 @@ type Options struct {
 	Types  *schemas.Set
 	// Decoders are those of other protocols than sluice's own, by protocol.
 	Decoders map[string]decode.Decoder
-	// Publish makes the schemas of Types known on the schemas topic. It is called
-	// once, before the first record is read.
-	Publish func(context.Context) error
+	// Publish makes the schemas of Types known to readers and returns the same
+	// types in the form to write records in. It is called once, before the first
+	// record is read.
+	Publish func(context.Context) (*schemas.Set, error)
 	// Embedded says that the broker is the embedded one, on which a transactional
 	// ID that stays the same can hide records after a kill.
 	Embedded bool
@@ -44,6 +46,8 @@ type Normalizer struct {
 	meters *meters
 	lag    *kafka.Lag
 	member kafka.Member
+	// published is set when readers can know the schemas.
+	published atomic.Bool
 	// spare holds what conversions leave of the blocks that records are made in:
 	// a poll of a few records does not use one up.
 	spare sync.Pool // of *kafka.Typed
@@ -66,13 +70,16 @@ func New(o Options) *Normalizer {
 // Run normalizes until the context ends. It returns an error that wraps
 // kafka.ErrFenced when another normalizer uses the same slot.
 func (n *Normalizer) Run(ctx context.Context) error {
-	if err := n.o.Publish(ctx); err != nil {
+	types, err := n.o.Publish(ctx)
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return fmt.Errorf("publish schemas: %w", err)
 	}
-	err := n.o.Kafka.RunSession(ctx, kafka.SessionOptions{
+	n.rules.types = types
+	n.published.Store(true)
+	err = n.o.Kafka.RunSession(ctx, kafka.SessionOptions{
 		Group:    Group,
 		Topics:   []string{message.TopicIngest},
 		Slot:     n.o.Config.Slot,
@@ -90,7 +97,12 @@ func (n *Normalizer) Run(ctx context.Context) error {
 
 // Ready returns nil while this normalizer works as a member of its group, which
 // may have given it nothing to do.
-func (n *Normalizer) Ready(context.Context) error { return n.member.Err() }
+func (n *Normalizer) Ready(context.Context) error {
+	if !n.published.Load() {
+		return errors.New("schemas not published yet: check that Kafka is reachable, and the schema registry if one is set")
+	}
+	return n.member.Err()
+}
 
 // transform converts the frames of one partition.
 func (n *Normalizer) transform(_ context.Context, rs []*kafka.Record, emit func(*kafka.Record)) (func(), error) {

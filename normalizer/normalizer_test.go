@@ -66,8 +66,8 @@ func TestNormalize(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		o := Options{Config: DefaultConfig(), Kafka: c, Types: set, Embedded: true, Log: log, Meters: reg}
 		o.Config.Slot = slot
-		o.Publish = func(ctx context.Context) error {
-			return schemas.NewCatalog(c, schemas.NewReader(set), log).Publish(ctx, set)
+		o.Publish = func(ctx context.Context) (*schemas.Set, error) {
+			return schemas.NewCatalog(c, nil, schemas.NewReader(set), log).Publish(ctx, set)
 		}
 		normalizer := New(o)
 		if err := normalizer.Ready(t.Context()); err == nil {
@@ -156,7 +156,7 @@ func TestPublishFails(t *testing.T) {
 	boom := errors.New("boom")
 	n := New(Options{
 		Config: DefaultConfig(), Types: set, Log: slog.New(slog.DiscardHandler), Meters: prometheus.NewRegistry(),
-		Publish: func(context.Context) error { return boom },
+		Publish: func(context.Context) (*schemas.Set, error) { return nil, boom },
 	})
 	if err := n.Run(t.Context()); !errors.Is(err, boom) {
 		t.Errorf("got %v, want %v: records must not be written before their schema", err, boom)

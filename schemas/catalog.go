@@ -10,24 +10,47 @@ import (
 	"sluice/message"
 )
 
-// Catalog is the schemas topic: every schema that a record was ever written
-// with, by its fingerprint. The topic is compacted, so it holds each once.
+// Catalog is where the schemas of all writers stand: the schemas topic, which
+// has every schema that a record was ever written with, and a schema registry if
+// there is one. The topic is compacted, so it holds each once: by its fingerprint,
+// and once more by each ID that a registry gave it. A Catalog is safe for
+// concurrent use.
 type Catalog struct {
-	kafka  kafka.Config
-	reader *Reader
-	log    *slog.Logger
+	kafka    kafka.Config
+	reader   *Reader
+	registry Registry
+	log      *slog.Logger
+	asked    *inquiry
 }
 
-// NewCatalog returns the catalog whose schemas reader learns.
-func NewCatalog(c kafka.Config, reader *Reader, log *slog.Logger) *Catalog {
-	return &Catalog{c, reader, log}
+// NewCatalog returns the catalog whose schemas reader learns. registry is nil
+// where there is none: records are then written in Avro's single-object encoding,
+// else in Confluent's form.
+func NewCatalog(c kafka.Config, registry Registry, reader *Reader, log *slog.Logger) *Catalog {
+	return &Catalog{c, reader, registry, log, newInquiry()}
 }
 
-// Refresh reads the topic to its end. A reader that met an unknown fingerprint
-// knows it afterwards: the writer put the schema there before its first use.
+// Read is Reader.Read. Its *UnknownSchemaError says why Refresh did not find the
+// schema, if it was called since. A record whose schema the registry has, but
+// which is no data type of sluice, is a *message.Fault.
+func (c *Catalog) Read(value []byte, m *message.Message, bodies bool) error {
+	err := c.reader.Read(value, m, bodies)
+	if err == nil {
+		return nil
+	}
+	return c.note(err)
+}
+
+// Refresh reads the topic to its end, then asks the registry for the IDs that
+// Read met and the topic does not have. Read of a record with an unknown
+// fingerprint knows it afterwards: the writer put the schema there before its
+// first use. Refresh returns an error only if the topic cannot be read; why an ID
+// stays unknown is for Read to say, so that no one waits for another's record.
 func (c *Catalog) Refresh(ctx context.Context) error {
-	_, err := c.read(ctx)
-	return err
+	if _, err := c.read(ctx); err != nil {
+		return err
+	}
+	return c.ask(ctx)
 }
 
 // read teaches the reader what stands in the topic and returns the keys.
@@ -42,7 +65,11 @@ func (c *Catalog) read(ctx context.Context) (map[string]bool, error) {
 			if len(r.Value) == 0 {
 				continue
 			}
-			if err := c.reader.Learn(string(r.Value)); err != nil {
+			learn := c.reader.Learn
+			if id, ok := keyID(r.Key); ok {
+				learn = func(schema string) error { return c.reader.LearnID(id, schema) }
+			}
+			if err := learn(string(r.Value)); err != nil {
 				// Not ours to mend, and no reason to stop: records written with it
 				// stay unreadable and say so.
 				c.log.Warn("schema on the schemas topic is not usable", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "err", err)
@@ -58,27 +85,42 @@ func (c *Catalog) read(ctx context.Context) (map[string]bool, error) {
 	return keys, nil
 }
 
-// Publish writes the schemas of s that are not in the topic yet, and returns
-// when every in-sync replica has them.
-func (c *Catalog) Publish(ctx context.Context, s *Set) error {
+// Publish makes the schemas of s known and returns the types to write records
+// with: s itself, or, with a registry, s in Confluent's form with the IDs that the
+// registry gives. It writes what is not in the topic yet, and returns when every
+// in-sync replica has it. A registry that is away is waited for.
+func (c *Catalog) Publish(ctx context.Context, s *Set) (*Set, error) {
 	there, err := c.read(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var rs []*kafka.Record
-	for _, name := range s.Names() {
-		key, value := s.Type(name).Record()
+	add := func(key, value []byte) {
 		if !there[string(key)] {
 			rs = append(rs, &kafka.Record{Topic: message.TopicSchemas, Key: key, Value: value})
 		}
 	}
+	for _, name := range s.Names() {
+		add(s.Type(name).Record())
+	}
+	writers := s
+	if c.registry != nil {
+		ids, err := c.register(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		for name, id := range ids {
+			add(s.Type(name).RecordID(id))
+		}
+		writers = s.confluent(ids)
+	}
 	if len(rs) == 0 {
-		return nil
+		return writers, nil
 	}
 	p, err := c.kafka.NewProducer(kafka.ProducerOptions{}, c.log)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer p.Close()
-	return p.Produce(ctx, rs...)
+	return writers, p.Produce(ctx, rs...)
 }

@@ -32,8 +32,12 @@ func TestCatalogTeaches(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := schemas.NewCatalog(c, schemas.NewReader(writer), log).Publish(t.Context(), writer); err != nil {
+		types, err := schemas.NewCatalog(c, nil, schemas.NewReader(writer), log).Publish(t.Context(), writer)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if types != writer {
+			t.Error("without a registry the types are not those that were given")
 		}
 	}
 	if got, want := len(kafkatest.Read(t, c, message.TopicSchemas)), len(writer.Names()); got != want {
@@ -53,7 +57,7 @@ func TestCatalogTeaches(t *testing.T) {
 	if err := reader.Read(value, &m, true); err == nil {
 		t.Fatal("a reader that never saw the schema read the record")
 	}
-	if err := schemas.NewCatalog(c, reader, log).Refresh(t.Context()); err != nil {
+	if err := schemas.NewCatalog(c, nil, reader, log).Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := reader.Read(value, &m, true); err != nil || m.Body["speed"] != 3.5 {

@@ -26,15 +26,24 @@ type UnknownSchemaError struct {
 	// ID is the schema's ID in a Confluent registry, where Registry is set.
 	ID       uint32
 	Registry bool
+	// Err, if not nil, is why the schema was not found when it was looked for.
+	Err error
 }
 
-// Error names the schema.
+// Error names the schema and says why it was not found.
 func (e *UnknownSchemaError) Error() string {
+	name := fmt.Sprintf("fingerprint %016x", e.Fingerprint)
 	if e.Registry {
-		return fmt.Sprintf("unknown schema: id %d", e.ID)
+		name = fmt.Sprintf("id %d", e.ID)
 	}
-	return fmt.Sprintf("unknown schema: fingerprint %016x", e.Fingerprint)
+	if e.Err != nil {
+		return "unknown schema: " + name + ": " + e.Err.Error()
+	}
+	return "unknown schema: " + name
 }
+
+// Unwrap returns why the schema was not found.
+func (e *UnknownSchemaError) Unwrap() error { return e.Err }
 
 // Is reports whether target is ErrUnknownSchema.
 func (e *UnknownSchemaError) Is(target error) bool { return target == ErrUnknownSchema }
@@ -74,10 +83,17 @@ func (r *Reader) Learn(schema string) error {
 // LearnID adds the schema that has this ID in a Confluent registry.
 func (r *Reader) LearnID(id uint32, schema string) error {
 	return r.learn(schema, func(k *known, t *Type) {
+		// The same schema in another spelling reads the same: it stays one type.
+		if have := k.byFingerprint[t.Fingerprint]; have != nil {
+			t = have
+		}
 		k.byFingerprint[t.Fingerprint] = t
 		k.byID[id] = t
 	})
 }
+
+// byID returns the type that has this ID, nil if none is known.
+func (r *Reader) byID(id uint32) *Type { return r.last.Load().byID[id] }
 
 func (r *Reader) learn(schema string, put func(*known, *Type)) error {
 	t, problems := compile("schema", []byte(schema))

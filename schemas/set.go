@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -118,6 +119,15 @@ func (s *Set) Type(name string) *Type { return s.types[name] }
 // change it.
 func (s *Set) Names() []string { return s.names }
 
+// confluent returns the set with the framing of these IDs, one for each name.
+func (s *Set) confluent(ids map[string]uint32) *Set {
+	c := &Set{types: make(map[string]*Type, len(s.types)), names: s.names}
+	for name, t := range s.types {
+		c.types[name] = t.Confluent(ids[name])
+	}
+	return c
+}
+
 // compile makes a Type of a schema; without one there are problems.
 func compile(file string, schema []byte) (*Type, []error) {
 	p := &parser{file: file, named: make(map[string]*node)}
@@ -157,6 +167,24 @@ func compile(file string, schema []byte) (*Type, []error) {
 // the key is the fingerprint in 16 hexadecimal digits, the value the schema.
 func (t *Type) Record() (key, value []byte) {
 	return fmt.Appendf(nil, "%016x", t.Fingerprint), []byte(t.Schema)
+}
+
+// RecordID returns the record that makes the ID of the schema in a Confluent
+// registry known on the schemas topic: the key is "id-" and the number, the value
+// the schema. Readers without a registry learn it there.
+func (t *Type) RecordID(id uint32) (key, value []byte) {
+	return []byte(idKey(id)), []byte(t.Schema)
+}
+
+const idPrefix = "id-"
+
+func idKey(id uint32) string { return idPrefix + strconv.FormatUint(uint64(id), 10) }
+
+// keyID returns the ID that the key of a record on the schemas topic names.
+func keyID(key []byte) (uint32, bool) {
+	digits, ok := strings.CutPrefix(string(key), idPrefix)
+	id, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(id), ok && err == nil
 }
 
 // Confluent returns the same type with the framing of Confluent's registry

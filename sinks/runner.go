@@ -22,7 +22,9 @@ type Schemas interface {
 	// bodies is true. It returns an error that wraps schemas.ErrUnknownSchema
 	// if it does not know the writer's schema yet, else a *message.Fault.
 	Read(value []byte, m *message.Message, bodies bool) error
-	// Refresh learns every schema there is: it reads the schemas topic to its end.
+	// Refresh learns every schema there is: it reads the schemas topic to its end,
+	// and asks the schema registry, if there is one, for the IDs that Read did not
+	// know. If Read still does not, its error says why.
 	Refresh(ctx context.Context) error
 }
 

@@ -98,8 +98,8 @@ func normalizerPart(ctx context.Context, t *task, log *slog.Logger) (*work, erro
 	cfg.Slot = "bench"
 	n := normalizer.New(normalizer.Options{
 		Config: cfg, Kafka: k, Types: types, Embedded: t.Embedded, Log: log, Meters: meters,
-		Publish: func(ctx context.Context) error {
-			return schemas.NewCatalog(k, schemas.NewReader(types), log).Publish(ctx, types)
+		Publish: func(ctx context.Context) (*schemas.Set, error) {
+			return schemas.NewCatalog(k, nil, schemas.NewReader(types), log).Publish(ctx, types)
 		},
 	})
 	w := session(ctx, n.Run, func() int64 { return sum(meters, own, false) })
