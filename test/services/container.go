@@ -117,15 +117,16 @@ func (l launch) inContainer(s *service) []testcontainers.ContainerCustomizer {
 // here and not by the engine: a broker must know how clients reach it before it
 // starts, and a stopped container would come back with others.
 func publish(ports []int) testcontainers.CustomizeRequestOption {
-	exposed, bound := make(network.PortSet), make(network.PortMap)
+	var exposed []string
+	bound := make(network.PortMap)
 	for _, p := range ports {
 		port := network.MustParsePort(fmt.Sprintf("%d/tcp", p))
-		exposed[port] = struct{}{}
+		exposed = append(exposed, port.String())
 		bound[port] = []network.PortBinding{{HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: fmt.Sprint(p)}}
 	}
 	return func(r *testcontainers.GenericContainerRequest) error {
 		return errors.Join(
-			testcontainers.WithConfigModifier(func(c *container.Config) { c.ExposedPorts = exposed })(r),
+			testcontainers.WithExposedPorts(exposed...)(r), // what is not exposed is not bound
 			testcontainers.WithHostConfigModifier(func(h *container.HostConfig) { h.PortBindings = bound })(r),
 		)
 	}

@@ -22,8 +22,7 @@ type service struct {
 	libraries string // folder of its jars and native libraries in the image
 	classpath string // its class path in the image
 	artifacts []artifact
-	unpack    bool // the artifact is an archive that holds the jars
-	ports     int  // ports of this machine that it needs
+	ports     int // ports of this machine that it needs
 	launch    func(ports []int, anywhere bool) launch
 	ready     func(ctx context.Context, ports []int) error
 }

@@ -18,11 +18,14 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// artifact is something in Maven Central; kind and classifier are empty for a jar.
-// An archive comes without what its description says it depends on.
+// artifact is something in Maven Central: a jar, which comes with all that it
+// depends on, or an archive that has all in it.
 type artifact struct {
-	group, name, version, kind, classifier string
+	group, name, version string
+	kind, classifier     string // of an archive
 }
+
+func (a artifact) archive() bool { return a.kind != "" }
 
 // minJava is the oldest Java that runs all three services.
 const minJava = 17
@@ -113,11 +116,11 @@ func (m *maven) fetch(ctx context.Context, s *service) (string, error) {
 	if err := os.WriteFile(filepath.Join(part, "pom.xml"), []byte(pom), 0o644); err != nil {
 		return "", err
 	}
-	goal := "dependency:copy-dependencies"
-	if s.unpack {
-		goal = "dependency:unpack-dependencies"
+	goal := []string{"dependency:copy-dependencies"}
+	if a := s.artifacts[0]; a.archive() {
+		goal = []string{"dependency:unpack", "-Dartifact=" + strings.Join([]string{a.group, a.name, a.version, a.kind, a.classifier}, ":")}
 	}
-	fetch := exec.CommandContext(ctx, mvn, "-q", "-B", goal, "-DoutputDirectory=libraries")
+	fetch := exec.CommandContext(ctx, mvn, append(goal, "-q", "-B", "-DoutputDirectory=libraries")...)
 	fetch.Dir = part
 	if out, err := fetch.CombinedOutput(); err != nil {
 		out = bytes.TrimSpace(out[:min(len(out), tailSize)])
@@ -136,9 +139,8 @@ func (s *service) pom() string {
 		`<groupId>sluice</groupId><artifactId>services</artifactId><version>1</version><dependencies>`)
 	for _, a := range s.artifacts {
 		fmt.Fprintf(&b, "<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version>", a.group, a.name, a.version)
-		if a.kind != "" {
-			fmt.Fprintf(&b, "<type>%s</type><classifier>%s</classifier>"+
-				"<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>", a.kind, a.classifier)
+		if a.archive() {
+			fmt.Fprintf(&b, "<type>%s</type><classifier>%s</classifier>", a.kind, a.classifier)
 		}
 		b.WriteString("</dependency>")
 	}

@@ -17,7 +17,6 @@ func apicurio() *service {
 		name:      "Apicurio Registry 3.0.9",
 		image:     "apicurio/apicurio-registry:3.0.9",
 		artifacts: []artifact{{group: "io.apicurio", name: "apicurio-registry-app", version: "3.0.9", kind: "tar.gz", classifier: "all"}},
-		unpack:    true,
 		ports:     1,
 		launch: func(ports []int, anywhere bool) launch {
 			host := "127.0.0.1"
