@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -37,6 +38,10 @@ type Options struct {
 	Embedded bool
 	Log      *slog.Logger
 	Meters   prometheus.Registerer
+	// Tracing continues the traces of frames; nil for none.
+	Tracing *kafka.Tracing
+	// Clock is what the age of lag is measured by; nil for time.Now.
+	Clock func() time.Time
 }
 
 // Normalizer is one member of the group.
@@ -46,6 +51,7 @@ type Normalizer struct {
 	meters *meters
 	lag    *kafka.Lag
 	member kafka.Member
+	spans  *spans // nil without tracing
 	// published is set when readers can know the schemas.
 	published atomic.Bool
 	// spare holds what conversions leave of the blocks that records are made in:
@@ -64,7 +70,14 @@ func New(o Options) *Normalizer {
 	for _, name := range o.Types.Names() {
 		r.topics[name] = message.Topic(name)
 	}
-	return &Normalizer{o: o, rules: r, meters: newMeters(o.Meters, lag), lag: lag}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	n := &Normalizer{o: o, rules: r, meters: newMeters(o.Meters, lag, o.Clock), lag: lag}
+	if o.Tracing != nil {
+		n.spans = &spans{tracing: o.Tracing}
+	}
+	return n
 }
 
 // Run normalizes until the context ends. It returns an error that wraps
@@ -80,14 +93,17 @@ func (n *Normalizer) Run(ctx context.Context) error {
 	n.rules.types = types
 	n.published.Store(true)
 	err = n.o.Kafka.RunSession(ctx, kafka.SessionOptions{
-		Group:    Group,
-		Topics:   []string{message.TopicIngest},
-		Slot:     n.o.Config.Slot,
-		Fresh:    n.o.Embedded,
-		Every:    n.o.Config.Commit,
-		Parallel: runtime.GOMAXPROCS(0),
-		Lag:      n.lag,
-		Member:   &n.member,
+		Group:     Group,
+		Topics:    []string{message.TopicIngest},
+		Slot:      n.o.Config.Slot,
+		Fresh:     n.o.Embedded,
+		Every:     n.o.Config.Commit,
+		Parallel:  runtime.GOMAXPROCS(0),
+		Lag:       n.lag,
+		Member:    &n.member,
+		Client:    Stage,
+		Ended:     n.ended,
+		Restarted: func(error) { n.meters.restarts.Inc() },
 	}, n.o.Log, n.transform)
 	if errors.Is(err, kafka.ErrFenced) {
 		return fmt.Errorf("normalizer: %w", err)
@@ -115,9 +131,21 @@ func (n *Normalizer) transform(_ context.Context, rs []*kafka.Record, emit func(
 	var f message.Frame
 	for _, r := range rs {
 		kafka.Frame(r, &f)
-		c.frame(&f)
+		if n.spans != nil {
+			n.spans.frame(&c, r, &f)
+		} else {
+			c.frame(&f)
+		}
 	}
 	return func() { n.meters.add(&c.tally) }, nil
+}
+
+// ended is called after each transaction.
+func (n *Normalizer) ended(t kafka.Transaction) {
+	n.meters.ended(t)
+	if n.spans != nil {
+		n.spans.ended(t)
+	}
 }
 
 // panicked says where a decoder failed and why.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"sluice/internal/kafka"
 	"sluice/message"
 	"sluice/schemas"
@@ -17,6 +19,7 @@ type batch struct {
 	given    []message.Message
 	dead     []*kafka.Record
 	codes    []message.Code // of dead, by index
+	spans    []trace.Span   // of messages, by index, nil for those in no trace; empty without tracing
 }
 
 // Feed gives records of the sink's topics to the sink, in batches of at most
@@ -48,6 +51,7 @@ func (r *Runner) feed(ctx context.Context, records []*kafka.Record) error {
 	}
 	b := &r.batch
 	defer func() {
+		b.end(ctx)
 		// Nothing of the batch is kept in memory for longer than the batch.
 		clear(b.messages)
 		clear(b.records)
@@ -83,11 +87,17 @@ func (r *Runner) read(ctx context.Context, b *batch, records []*kafka.Record) er
 		switch {
 		case err == nil:
 			b.messages = append(b.messages, m)
+			if r.o.Tracing != nil {
+				b.spans = append(b.spans, r.trace(rec, &m))
+			}
 			b.records = append(b.records, rec)
 		case errors.As(err, &fault):
 			// What was read of it before the fault is not to be relied on.
 			m = message.Message{}
 			kafka.Message(rec, &m)
+			if r.o.Tracing != nil {
+				reject(r.trace(rec, &m), message.CodeUnreadable)
+			}
 			r.drop(b, rec, &m, message.DeadLetter{Code: message.CodeUnreadable, Field: fault.Field, Reason: fault.Reason, Attempts: 1})
 		default:
 			return err
@@ -150,6 +160,9 @@ func (r *Runner) write(ctx context.Context, b *batch) error {
 		if ok {
 			r.outage.over()
 			for _, j := range rejected {
+				if b.spans != nil {
+					reject(b.spans[j.Index], j.code())
+				}
 				r.drop(b, b.records[j.Index], &b.messages[j.Index],
 					message.DeadLetter{Code: j.code(), Reason: j.Reason, Attempts: attempt})
 			}
@@ -161,6 +174,7 @@ func (r *Runner) write(ctx context.Context, b *batch) error {
 			reason = "panic"
 		}
 		r.meters.failed(reason)
+		b.failed(err)
 		if err := r.outage.failed(ctx, "write", err); err != nil {
 			return err
 		}
@@ -189,7 +203,9 @@ func (r *Runner) drop(b *batch, rec *kafka.Record, m *message.Message, d message
 	d.Topic, d.Partition, d.Offset = rec.Topic, rec.Partition, rec.Offset
 	d.Src, d.ReceivedAt = m.Src, rec.Timestamp
 	d.Network, d.Genesis = m.Network, m.Genesis
-	b.dead = append(b.dead, kafka.DeadLetterRecord(&d))
+	letter := kafka.DeadLetterRecord(&d)
+	letter.Context = rec.Context // the trace, if there is one
+	b.dead = append(b.dead, letter)
 	b.codes = append(b.codes, d.Code)
 }
 

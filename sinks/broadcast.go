@@ -34,9 +34,10 @@ func (r *Runner) broadcast(ctx context.Context, lag *kafka.Lag) error {
 	ready := make(chan struct{})
 	g.Go(func() error {
 		return r.o.Kafka.Follow(ctx, kafka.FollowOptions{
-			Range: live,
-			Max:   r.traits.Batch,
-			Lag:   lag,
+			Range:  live,
+			Max:    r.traits.Batch,
+			Lag:    lag,
+			Client: Stage(r.o.Name),
 			Ready: func() {
 				r.mu.Lock()
 				r.reading = true

@@ -55,7 +55,7 @@ func NewMeters(reg prometheus.Registerer) *Meters {
 		}, []string{"sink"}),
 		dead: telemetry.DeadLetters(reg),
 		records: prometheus.NewDesc("sluice_sink_lag_records",
-			"Offsets left to read in a partition, transaction markers included.",
+			"Offsets left to write in a partition, as of the last poll; transaction markers count while they are not passed.",
 			[]string{"sink", "topic", "partition"}, nil),
 		lagging: prometheus.NewDesc("sluice_sink_lag_seconds",
 			"Age by the time of reception of the last message written, in the partition furthest behind; 0 when nothing is left.",
@@ -81,9 +81,7 @@ func (m *Meters) Collect(ch chan<- prometheus.Metric) {
 		for _, p := range lag.Partitions() {
 			ch <- prometheus.MustNewConstMetric(m.records, prometheus.GaugeValue, float64(p.Offsets),
 				w.sink, p.Topic, strconv.Itoa(int(p.Partition)))
-			if !p.Since.IsZero() {
-				oldest = max(oldest, now.Sub(p.Since).Seconds())
-			}
+			oldest = max(oldest, p.Age(now).Seconds())
 		}
 		ch <- prometheus.MustNewConstMetric(m.lagging, prometheus.GaugeValue, oldest, w.sink)
 	}

@@ -34,8 +34,8 @@ type DeadLetters interface {
 	Produce(ctx context.Context, rs ...*kafka.Record) error
 }
 
-// RunnerOptions are what a Runner is made of. All fields but From, Registerer
-// and Jitter must be set.
+// RunnerOptions are what a Runner is made of. All fields but From, Registerer,
+// Tracing and Jitter must be set.
 type RunnerOptions struct {
 	// Name is the sink's in the configuration.
 	Name   string
@@ -58,6 +58,8 @@ type RunnerOptions struct {
 	Registerer prometheus.Registerer
 	// Out is Env.Out.
 	Out io.Writer
+	// Tracing continues the traces of messages; nil for none.
+	Tracing *kafka.Tracing
 	// Jitter returns numbers in [0, 1) that spread retries; nil for chance.
 	Jitter func() float64
 }
@@ -162,6 +164,7 @@ func (r *Runner) Run(ctx context.Context) (err error) {
 		Max:    r.traits.Batch,
 		Linger: r.traits.Linger,
 		Lag:    &lag,
+		Client: Stage(r.o.Name),
 		Joined: r.joined,
 		Member: r.member,
 	}, r.log, r.Feed)

@@ -36,6 +36,15 @@ type PartitionLag struct {
 	Since time.Time
 }
 
+// Age returns how old the last record handled is, while something is left; 0 when
+// nothing is.
+func (p PartitionLag) Age(now time.Time) time.Duration {
+	if p.Since.IsZero() {
+		return 0
+	}
+	return max(now.Sub(p.Since), 0)
+}
+
 func (l *Lag) part(topic string, partition int32) *partitionLag {
 	if l.parts == nil {
 		l.parts = make(map[topicPartition]*partitionLag)

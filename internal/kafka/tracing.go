@@ -29,19 +29,19 @@ func NewTracing(provider trace.TracerProvider) *Tracing {
 }
 
 // Begin begins a span for what is done with a record that was read, as a child
-// of the span that the record names. It returns nil, and the record is in no
-// trace, for a record that names none. The context carries the span and nothing
-// else: it has no deadline and does not end.
-func (t *Tracing) Begin(r *Record, name string, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
+// of the span that the record names, and puts it into Record.Context, which has no
+// deadline and does not end. It returns nil for a record that names none.
+func (t *Tracing) Begin(r *Record, name string, attrs ...attribute.KeyValue) trace.Span {
 	ctx := t.form.Extract(context.Background(), kotel.NewRecordCarrier(r))
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
-		return nil, nil
+		return nil
 	}
 	r.Context = ctx
 	ctx, span := t.spans.WithProcessSpan(r)
+	r.Context = ctx
 	span.SetName(name)
 	span.SetAttributes(attrs...)
-	return ctx, span
+	return span
 }
 
 // Mark puts a record that is to be written into the trace of ctx, if that is
