@@ -115,7 +115,7 @@ func (a *Agents) follow(ctx context.Context) error {
 		complete = true
 		a.replace(next)
 	}
-	return a.kafka.Follow(ctx, kafka.FollowOptions{Range: r, Ready: use}, a.log,
+	return a.kafka.Follow(ctx, kafka.FollowOptions{Range: r, Ready: use, Client: "agents"}, a.log,
 		func(_ context.Context, rs []*kafka.Record) error {
 			for _, rec := range rs {
 				if complete {

@@ -73,6 +73,9 @@ func (c *Conn) Ingest(seq uint64, value []byte, at time.Time) error {
 	r.Topic, r.Key, r.Value, r.Timestamp = message.TopicIngest, c.key, value, at
 	c.g.ages.add(at)
 	c.count.add(len(value))
+	if c.g.tracer != nil {
+		c.g.beginTrace(r, c.opened.Protocol, c.id)
+	}
 	c.g.producer.TryProduce(r, c.decide)
 	return nil
 }

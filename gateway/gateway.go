@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"sluice/internal/kafka"
@@ -64,6 +65,8 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// Instance names this gateway in its own frames.
 	Instance string
+	// Tracer begins a trace for each frame that it samples; nil for none.
+	Tracer trace.Tracer
 }
 
 // Gateway serves protocols and puts what they receive into Kafka. It is the Host
@@ -76,6 +79,7 @@ type Gateway struct {
 	clock    func() time.Time
 	rand     io.Reader
 	instance string
+	tracer   trace.Tracer // or nil
 
 	mux      *http.ServeMux
 	patterns []string
@@ -110,7 +114,7 @@ const (
 func New(cfg Config, deps Deps) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, producer: deps.Producer, agents: deps.Agents, log: deps.Log,
-		clock: deps.Clock, rand: &lockedReader{r: deps.Rand}, instance: deps.Instance,
+		clock: deps.Clock, rand: &lockedReader{r: deps.Rand}, instance: deps.Instance, tracer: deps.Tracer,
 		mux: http.NewServeMux(), counts: make(map[string]*counts),
 		byAgent: make(map[string][]*Conn), conns: make(map[*Conn]struct{}),
 	}

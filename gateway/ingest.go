@@ -71,6 +71,9 @@ func (g *Gateway) Ingest(f *message.Frame, done func(error)) error {
 	if c := g.counts[f.Protocol]; c != nil {
 		c.add(len(f.Value))
 	}
+	if g.tracer != nil {
+		g.beginTrace(r, f.Protocol, f.Connection)
+	}
 	g.producer.TryProduce(r, func(r *kafka.Record, err error) {
 		g.settle(r, err)
 		done(err)
@@ -80,6 +83,9 @@ func (g *Gateway) Ingest(f *message.Frame, done func(error)) error {
 
 // settle gives back what a frame held.
 func (g *Gateway) settle(r *kafka.Record, err error) {
+	if g.tracer != nil {
+		g.endTrace(r, err)
+	}
 	left := g.ages.remove(r.Timestamp)
 	if err != nil {
 		g.metrics.errors.WithLabelValues(produceReason(err)).Inc()
