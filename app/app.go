@@ -159,7 +159,9 @@ func (c *command) process(cmd *cobra.Command, r role) (*process, error) {
 		return nil, err
 	}
 	log := s.log.New(c.std.Err, c.getenv)
-	return newProcess(s, c.plugins, log, c.std.Out), nil
+	p := newProcess(s, c.plugins, log, c.std.Out)
+	p.trace(cmd.Context(), c.getenv)
+	return p, nil
 }
 
 // quietProcess is process for commands that are done in a moment and whose log is

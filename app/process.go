@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"sluice/internal/kafka"
 	"sluice/internal/telemetry"
 )
 
@@ -36,6 +37,8 @@ type process struct {
 	out      io.Writer
 	meters   *prometheus.Registry
 	health   telemetry.Health
+	traces   *telemetry.Traces // nil without
+	tracing  *kafka.Tracing    // nil without
 	stopping atomic.Bool
 }
 
@@ -56,7 +59,23 @@ func newProcess(s *settings, plugins Plugins, log *slog.Logger, out io.Writer) *
 	for _, w := range s.warnings {
 		log.Warn("configuration", "warning", w)
 	}
+	p.kafka = p.kafka.Observed(p.meters, nil)
 	return p
+}
+
+// trace has the traces of frames sent to where the environment says. What it says
+// wrongly costs the traces and nothing else.
+func (p *process) trace(ctx context.Context, getenv func(string) string) {
+	traces, err := telemetry.StartTraces(ctx, getenv, version(), p.log)
+	if err != nil {
+		p.log.Warn("no traces are sent: check the environment variables of OpenTelemetry", "err", err)
+	}
+	if traces == nil {
+		return
+	}
+	p.traces, p.tracing = traces, kafka.NewTracing(traces.Provider())
+	p.kafka = p.kafka.Observed(p.meters, p.tracing)
+	p.log.Info("traces are sent")
 }
 
 // stopWithin is how long a process may take from its first signal to its end,
@@ -116,6 +135,7 @@ func (p *process) serve(ctx context.Context, parts []part) error {
 		for _, stop := range slices.Backward(stops) {
 			stop()
 		}
+		p.traces.Close()
 	}()
 	late := time.NewTimer(stopWithin)
 	defer late.Stop()

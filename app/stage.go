@@ -45,7 +45,9 @@ func (p *process) topics(ctx context.Context) ([]kafka.Difference, error) {
 
 // gatewayStage is the front door, with these protocols.
 func (p *process) gatewayStage(protocols []string) (part, error) {
-	producer, err := p.kafka.NewProducer(p.gateway.ProducerOptions(), p.log)
+	o := p.gateway.ProducerOptions()
+	o.Client = "gateway"
+	producer, err := p.kafka.NewProducer(o, p.log)
 	if err != nil {
 		return part{}, err
 	}
@@ -58,6 +60,9 @@ func (p *process) gatewayStage(protocols []string) (part, error) {
 		Rand:       rand.Reader,
 		Registerer: p.meters,
 		Instance:   hostName() + "-" + uuid.NewString()[:8],
+	}
+	if p.traces != nil {
+		deps.Tracer = p.traces.Provider().Tracer("sluice/gateway")
 	}
 	for _, name := range protocols {
 		deps.Protocols = append(deps.Protocols, gateway.Enabled{Name: name, Protocol: p.plugins.Protocols[name], Settings: p.protocols[name]})
@@ -113,7 +118,7 @@ func (p *process) normalizerStage(slot string, embedded bool) part {
 			}
 			return known.Publish(ctx, p.types)
 		},
-		Embedded: embedded, Log: p.log, Meters: p.meters,
+		Embedded: embedded, Log: p.log, Meters: p.meters, Tracing: p.tracing,
 	})
 	return part{name: normalizer.Stage, run: n.Run, ready: n.Ready}
 }
@@ -124,7 +129,7 @@ func (p *process) sinkStages(names []string) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	letters, err := p.kafka.NewProducer(kafka.ProducerOptions{}, p.log)
+	letters, err := p.kafka.NewProducer(kafka.ProducerOptions{Client: "dead_letters"}, p.log)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +146,7 @@ func (p *process) sinkStages(names []string) ([]part, error) {
 		r, err := sinks.NewRunner(sinks.RunnerOptions{
 			Name: name, Plugin: p.plugins.Sinks[sink.Plugin], Settings: sink.own, Types: sink.types, From: sink.start(),
 			Kafka: p.kafka, Schemas: known, DeadLetters: letters,
-			Log: p.log, Clock: time.Now, Meters: meters, Registerer: p.meters, Out: p.out,
+			Log: p.log, Clock: time.Now, Meters: meters, Registerer: p.meters, Out: p.out, Tracing: p.tracing,
 		})
 		if err != nil {
 			letters.Close()
