@@ -119,8 +119,10 @@ func (p *process) serve(ctx context.Context, parts []part) error {
 	var first error
 	select {
 	case <-ctx.Done():
-		p.log.Info("stopping")
+		// Whoever sends agents here sees first that it should not, and then,
+		// shutdown.delay later, what it still sends refused.
 		p.stopping.Store(true)
+		p.log.Info("stopping 1/3: not ready, still serving", "delay", p.shutdown.Delay)
 		wait(p.shutdown.Delay, ended)
 	case e := <-ended:
 		p.stopping.Store(true)
@@ -132,7 +134,8 @@ func (p *process) serve(ctx context.Context, parts []part) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for _, stop := range slices.Backward(stops) {
+		for i, stop := range slices.Backward(stops) {
+			p.log.Info("stopping 2/3: a part ends", "stage", parts[i].name)
 			stop()
 		}
 		p.traces.Close()
@@ -151,7 +154,7 @@ func (p *process) serve(ctx context.Context, parts []part) error {
 			first = e.err
 		}
 	}
-	p.log.Info("stopped")
+	p.log.Info("stopping 3/3: all parts have ended")
 	return first
 }
 
