@@ -43,6 +43,7 @@ func NewRegistry(t testing.TB, first uint32) *Registry {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /subjects/{subject}", r.lookup)
 	mux.HandleFunc("POST /subjects/{subject}/versions", r.register)
+	mux.HandleFunc("GET /subjects/{subject}/versions", r.versions)
 	mux.HandleFunc("GET /schemas/ids/{id}", r.schema)
 	r.handler = r.guard(mux)
 	r.srv = httptest.NewServer(r.handler)
@@ -175,6 +176,14 @@ func (r *Registry) register(w http.ResponseWriter, req *http.Request) {
 		r.subjects[subject] = append(r.subjects[subject], id)
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"id": id})
+}
+
+func (r *Registry) versions(w http.ResponseWriter, req *http.Request) {
+	versions := []int{}
+	for i := range r.subjects[req.PathValue("subject")] {
+		versions = append(versions, i+1)
+	}
+	_ = json.NewEncoder(w).Encode(versions)
 }
 
 func (r *Registry) schema(w http.ResponseWriter, req *http.Request) {
