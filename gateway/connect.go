@@ -26,6 +26,7 @@ func (g *Gateway) Connect(o Opening) (*Conn, error) {
 	}
 	id, err := g.random(8)
 	if err != nil {
+		g.metrics.rejected.add("internal")
 		return nil, err
 	}
 	session := o.Session
@@ -49,7 +50,8 @@ func (g *Gateway) Connect(o Opening) (*Conn, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.draining {
-		return nil, ErrBusy
+		g.metrics.rejected.add("draining")
+		return nil, ErrDraining
 	}
 	older := g.byAgent[o.Agent]
 	kept := 0
@@ -138,15 +140,8 @@ func (g *Gateway) disconnect(c *Conn, reason Reason) {
 		delete(g.byAgent, c.opened.Agent)
 	}
 	g.say(c, "disconnected", reason, g.clock())
-}
-
-// drain lets nobody in and ends every connection.
-func (g *Gateway) drain() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.draining = true
-	for c := range g.conns {
-		g.end(c, Draining)
+	if why, ok := endings[reason]; ok {
+		g.metrics.rejected.add(why)
 	}
 }
 

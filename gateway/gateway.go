@@ -101,14 +101,8 @@ type Gateway struct {
 	due      [aliveEvery / tick]map[*Conn]struct{} // by when alive is said
 }
 
-const (
-	// tick is how often the gateway looks after itself.
-	tick = 250 * time.Millisecond
-	// The phases of a shutdown, within the 10 s of the whole process.
-	drainTime = 5 * time.Second
-	closeTime = time.Second
-	flushTime = 2 * time.Second
-)
+// tick is how often the gateway looks after itself.
+const tick = 250 * time.Millisecond
 
 // New returns a Gateway. It does no I/O.
 func New(cfg Config, deps Deps) (*Gateway, error) {
@@ -139,7 +133,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	for _, p := range deps.Protocols {
 		h, err := p.Protocol.New(p.Settings, Env{
 			Name: p.Name, Host: g, Limits: cfg.Limits, Types: deps.Types,
-			Reject: func(reason string) { g.metrics.rejected.WithLabelValues(reason).Inc() },
+			Reject: g.metrics.rejected.add,
 			Log:    deps.Log.With("protocol", p.Name), Clock: deps.Clock, Rand: g.rand, Meters: deps.Registerer,
 		})
 		if err != nil {
@@ -178,15 +172,15 @@ func (g *Gateway) Ready(context.Context) error {
 	return g.agents.Ready()
 }
 
-// Run listens until the context ends. Then it lets nobody in, waits some seconds
-// for what was taken to be decided and answered, ends the connections, and
-// returns nil.
+// Run listens until the context ends. Then it lets nobody in, ends the
+// connections spread over some seconds, each when what it sent is decided and
+// answered, and returns nil.
 func (g *Gateway) Run(ctx context.Context) error {
 	inner, err := new(net.ListenConfig).Listen(ctx, "tcp", g.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for agents: %w", err)
 	}
-	l := newListener(inner, g.cfg.Limits.Connections, g.cfg.Limits.PerIP)
+	l := newListener(inner, g.cfg.Limits.Connections, g.cfg.Limits.PerIP, g.metrics.rejected.add)
 	srv := &http.Server{
 		Handler:           g,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -195,6 +189,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ConnContext:       withSocket,
+		ConnState:         track,
+		// OPTIONS * is for no protocol, as any other path that none has.
+		DisableGeneralOptionsHandler: true,
 		// What a stranger sends is not worth more.
 		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 	}
@@ -219,51 +216,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return err
 }
 
-// shutdown ends everything, in the order in which an agent would want it.
-func (g *Gateway) shutdown(srv *http.Server, l *listener) {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	g.drain()
-	_ = srv.Shutdown(ctx) // stops listening, waits for requests
-	until(ctx, func() bool { return g.connected() == 0 })
-	_ = srv.Close()
-	l.closeAll()
-	ctx, cancel = context.WithTimeout(context.Background(), closeTime)
-	defer cancel()
-	until(ctx, func() bool { return g.active.Load() == 0 })
-	ctx, cancel = context.WithTimeout(context.Background(), flushTime)
-	defer cancel()
-	until(ctx, func() bool {
-		if !g.stalled.Load() {
-			g.own.sumUp(g.instance, g.clock())
-			g.own.flush()
-		}
-		return g.own.idle() && g.room.used.Load() == 0
-	})
-	if used := g.room.used.Load(); used > 0 {
-		g.log.Warn("stopped while kafka owed answers; agents will send these frames again", "bytes", used)
-	}
-}
-
-// until returns when ok is true, or the context ends.
-func until(ctx context.Context, ok func() bool) {
-	t := time.NewTicker(5 * time.Millisecond)
-	defer t.Stop()
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-	}
-}
-
 // ServeHTTP hands a request to the protocol that it is for.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.active.Add(1)
 	defer g.active.Add(-1)
-	if over := overLimit(r.Context()); over != "" {
-		g.metrics.rejected.WithLabelValues(over).Inc()
+	if over := asked(r.Context()); over != "" {
 		w.Header().Set("Connection", "close")
 		Unavailable(w, over, "too many connections")
 		return

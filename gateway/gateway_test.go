@@ -201,23 +201,6 @@ func (r *recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestSlowHeadersEnd(t *testing.T) {
-	t.Parallel()
-	g := gatewaytest.Start(t, protocols, nil)
-	c, err := net.Dial("tcp", g.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if _, err := io.WriteString(c, "PUT /plain HTTP/1.1\r\nHost: x\r\nX-Slow: "); err != nil {
-		t.Fatal(err)
-	}
-	_ = c.SetReadDeadline(time.Now().Add(gatewaytest.Patience))
-	if _, err := io.ReadAll(c); err != nil {
-		t.Errorf("got %v, want the gateway to end it", err)
-	}
-}
-
 func TestNewRefusesSettings(t *testing.T) {
 	p := plain()
 	deps := gateway.Deps{

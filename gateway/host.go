@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 
 	"sluice/message"
 )
@@ -63,6 +64,8 @@ var (
 	ErrBanned = errors.New("the agent is banned")
 	// ErrBusy says that nothing is taken now, and to try again later.
 	ErrBusy = errors.New("the gateway takes nothing now")
+	// ErrDraining is ErrBusy for good: another gateway has to be asked.
+	ErrDraining = fmt.Errorf("%w: it stops", ErrBusy)
 	// ErrTooLarge says that no record of the ingest topic can hold the frame.
 	ErrTooLarge = errors.New("the frame is larger than a record can be")
 )
@@ -78,6 +81,7 @@ const (
 	Timeout   Reason = "timeout"    // nothing came for too long, or a message not to its end
 	TooLarge  Reason = "too_large"  // a message so large that it was not read to its end
 	Malformed Reason = "protocol"   // what came is not of the protocol
+	Slow      Reason = "slow"       // the agent did not read what we wrote
 	NotStored Reason = "not_stored" // Kafka answered a frame with an error
 	Replaced  Reason = "replaced"   // the agent has newer connections
 	Banned    Reason = "banned"     // the agent was banned or removed, or its token was

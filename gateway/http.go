@@ -9,8 +9,9 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// retryAfter is what a client is told to wait, in seconds, before it tries again.
-const retryAfter = 5
+// What a client is told to wait, in seconds, before it tries again: the same
+// gateway, or one that is another by then.
+const retryAfter, retryElsewhere = 5, 1
 
 // Fault is the body of every answer that refuses a request.
 type Fault struct {
@@ -45,6 +46,10 @@ func Refuse(w http.ResponseWriter, err error) {
 		WriteJSON(w, http.StatusForbidden, Fault{Error: "banned", Reason: err.Error()})
 	case errors.Is(err, ErrTooLarge):
 		WriteJSON(w, http.StatusRequestEntityTooLarge, Fault{Error: "too_large", Reason: err.Error()})
+	case errors.Is(err, ErrDraining):
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Retry-After", strconv.Itoa(retryElsewhere))
+		WriteJSON(w, http.StatusServiceUnavailable, Fault{Error: "draining", Reason: "the gateway stops, connect again"})
 	default:
 		Unavailable(w, "busy", "the gateway takes nothing now, try again later")
 	}
@@ -82,9 +87,11 @@ func (g *Gateway) unrouted(w http.ResponseWriter, r *http.Request, h http.Handle
 	h.ServeHTTP(s, r)
 	served := "this gateway serves " + strings.Join(g.patterns, ", ")
 	if s.code == http.StatusMethodNotAllowed {
+		g.metrics.rejected.add("method")
 		w.Header().Set("Allow", s.header.Get("Allow"))
 		WriteJSON(w, s.code, Fault{Error: "method", Reason: served})
 		return
 	}
+	g.metrics.rejected.add("not_found")
 	WriteJSON(w, http.StatusNotFound, Fault{Error: "not_found", Reason: served})
 }

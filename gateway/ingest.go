@@ -10,7 +10,7 @@ import (
 // Login implements Host.
 func (g *Gateway) Login(_, token string) (string, error) {
 	if g.agents.Ready() != nil {
-		g.metrics.rejected.WithLabelValues("starting").Inc()
+		g.metrics.rejected.add("starting")
 		return "", ErrBusy
 	}
 	agent, err := "", ErrUnauthorized
@@ -25,7 +25,7 @@ func (g *Gateway) Login(_, token string) (string, error) {
 		case errors.Is(err, ErrBanned):
 			reason = "banned"
 		}
-		g.metrics.rejected.WithLabelValues(reason).Inc()
+		g.metrics.rejected.add(reason)
 		g.own.refuse(reason, g.clock())
 		return "", err
 	}
@@ -43,7 +43,8 @@ func (g *Gateway) taking() error {
 	reason := ""
 	switch {
 	case draining:
-		reason = "draining"
+		g.metrics.rejected.add("draining")
+		return ErrDraining
 	case g.stalled.Load():
 		reason = "stalled"
 	case !g.room.free():
@@ -51,7 +52,7 @@ func (g *Gateway) taking() error {
 	default:
 		return nil
 	}
-	g.metrics.rejected.WithLabelValues(reason).Inc()
+	g.metrics.rejected.add(reason)
 	return ErrBusy
 }
 

@@ -2,10 +2,14 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
+	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // listener counts connections, in all and by address, and keeps hold of those
@@ -16,6 +20,7 @@ import (
 type listener struct {
 	net.Listener
 	total, perIP int
+	refuse       func(reason string)
 
 	mu   sync.Mutex
 	open map[*socket]struct{}
@@ -25,9 +30,9 @@ type listener struct {
 // spare is how many connections beyond the limit are answered.
 const spare = 64
 
-func newListener(l net.Listener, total, perIP int) *listener {
+func newListener(l net.Listener, total, perIP int, refuse func(string)) *listener {
 	return &listener{
-		Listener: l, total: total, perIP: perIP,
+		Listener: l, total: total, perIP: perIP, refuse: refuse,
 		open: make(map[*socket]struct{}), byIP: make(map[netip.Prefix]int),
 	}
 }
@@ -39,7 +44,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := &socket{Conn: c, l: l, ip: origin(c.RemoteAddr())}
+		s := &socket{Conn: c, l: l, ip: origin(c.RemoteAddr()), idle: true}
 		if l.add(s) {
 			return s, nil
 		}
@@ -50,17 +55,17 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) add(s *socket) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.open) >= l.total+spare {
-		return false
-	}
 	if len(l.open) >= l.total {
 		s.over = "connections"
 	}
 	if l.perIP > 0 && l.byIP[s.ip] >= l.perIP {
-		if l.byIP[s.ip] >= l.perIP+spare {
-			return false
-		}
 		s.over = "per_ip"
+	}
+	if s.over != "" {
+		l.refuse(s.over)
+	}
+	if len(l.open) >= l.total+spare || l.perIP > 0 && l.byIP[s.ip] >= l.perIP+spare {
+		return false
 	}
 	l.open[s] = struct{}{}
 	l.byIP[s.ip]++
@@ -115,6 +120,12 @@ type socket struct {
 	ip   netip.Prefix
 	over string // the limit that it is over, or empty
 	read bool   // something was read
+
+	// Of the goroutine that serves the connection: no request is under way, or
+	// one has begun that did not come to a handler yet, and one did before.
+	idle, asking, asked bool
+	// How the last read ended: too late, or with another error.
+	late, broken atomic.Bool
 }
 
 // Read ends the connection if it begins with a TLS hello: an answer in plain
@@ -125,8 +136,17 @@ func (s *socket) Read(p []byte) (int, error) {
 		s.read = true
 		const handshake = 0x16
 		if p[0] == handshake {
+			s.l.refuse("tls")
 			return 0, io.EOF
 		}
+	}
+	if s.idle && n > 0 {
+		s.idle, s.asking = false, true
+	}
+	if err != nil {
+		late := errors.Is(err, os.ErrDeadlineExceeded)
+		s.late.Store(late)
+		s.broken.Store(!late)
 	}
 	return n, err
 }
@@ -152,10 +172,35 @@ func withSocket(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, socketKey{}, c)
 }
 
-// overLimit returns the limit that the connection of a request is over, or "".
-func overLimit(ctx context.Context) string {
+// asked notes that a request has come to a handler, and returns the limit that
+// its connection is over, or "".
+func asked(ctx context.Context) string {
 	if s, ok := ctx.Value(socketKey{}).(*socket); ok {
+		s.idle, s.asking, s.asked = false, false, true
 		return s.over
 	}
 	return ""
+}
+
+// track is http.Server.ConnState. What net/http refuses by itself no handler gets
+// to see: a request that has begun, came to no handler, and whose connection we
+// have closed.
+func track(c net.Conn, state http.ConnState) {
+	s, ok := c.(*socket)
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateIdle:
+		s.idle = true
+		s.late.Store(false) // that was how net/http ends a read behind a request
+	case http.StateClosed:
+		switch {
+		case s.over != "" || s.asked && !s.asking || s.broken.Load():
+		case s.late.Load():
+			s.l.refuse("slow_request")
+		case s.asking:
+			s.l.refuse("bad_request")
+		}
+	}
 }

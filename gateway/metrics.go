@@ -23,7 +23,7 @@ func (c *counts) add(size int) {
 const sampleEvery = 32
 
 type metrics struct {
-	rejected *prometheus.CounterVec
+	rejected rejections
 	produce  prometheus.Histogram
 	errors   *prometheus.CounterVec
 	dropped  *prometheus.CounterVec
@@ -34,10 +34,7 @@ type metrics struct {
 // many as there are protocols and reasons.
 func newMetrics(g *Gateway) *metrics {
 	m := &metrics{
-		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_agent_rejected_total",
-			Help: "Logins, requests and connections that were refused, by reason.",
-		}, []string{"reason"}),
+		rejected: newRejections(),
 		produce: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "sluice_ingest_produce_seconds",
 			Help:    "Time from taking a frame to Kafka's answer, of one frame in about 32.",
@@ -52,7 +49,7 @@ func newMetrics(g *Gateway) *metrics {
 			Help: "Frames of the gateway's own that were given up, by reason.",
 		}, []string{"reason"}),
 	}
-	m.list = append(m.list, m.rejected, m.produce, m.errors, m.dropped,
+	m.list = append(m.list, m.rejected.vec, m.produce, m.errors, m.dropped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sluice_agents_connected",
 			Help: "Long-lived connections that are logged in.",

@@ -18,7 +18,8 @@ type Env struct {
 	Limits Limits
 	// Types reports whether a data type has a schema.
 	Types func(dataType string) bool
-	// Reject counts a refusal under a reason from a fixed list.
+	// Reject counts a refusal under one of the reasons of Refusals. What the
+	// host refuses, in Login and Connect, it counts itself.
 	Reject func(reason string)
 	Log    *slog.Logger
 	Clock  func() time.Time

@@ -93,6 +93,6 @@ func (s *stream) send() {
 	_ = s.ws.SetWriteDeadline(s.wrote.Add(writeTime))
 	if err := s.ws.WriteMessage(kind, s.buf); err != nil {
 		s.silent = true
-		s.stop(cause{reason: gateway.Lost})
+		s.stop(unwritten(err))
 	}
 }

@@ -19,12 +19,15 @@ type cause struct {
 	text   string
 }
 
+// draining is the cause of a connection that ends because the gateway does.
+var draining = cause{gateway.Draining, websocket.CloseServiceRestart, "the gateway stops, connect again"}
+
 // end is called when the gateway wants the connection to end.
 func (s *stream) end(reason gateway.Reason) {
 	c := cause{reason, websocket.ClosePolicyViolation, "not allowed"}
 	switch reason {
 	case gateway.Draining:
-		c.code, c.text = websocket.CloseServiceRestart, "the gateway stops"
+		c = draining
 	case gateway.Replaced:
 		c.text = "replaced by a newer connection"
 	case gateway.Banned:
@@ -70,6 +73,15 @@ func (s *stream) explain(err error) cause {
 		return cause{reason: gateway.Lost}
 	}
 	return cause{reason: gateway.Malformed} // gorilla has said what
+}
+
+// unwritten makes a cause of an error in writing.
+func unwritten(err error) cause {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() {
+		return cause{reason: gateway.Slow}
+	}
+	return cause{reason: gateway.Lost}
 }
 
 // finish says the last words and takes the connection off the gateway's list. A

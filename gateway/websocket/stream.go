@@ -22,7 +22,7 @@ const (
 	// writeTime is how long an agent may take to read what we wrote.
 	writeTime = 10 * time.Second
 	// drainTime is how long the end of a connection waits for frames in flight.
-	drainTime = 3 * time.Second
+	drainTime = 2 * time.Second
 	// lingerTime is how long we wait for an agent to read our last words.
 	lingerTime = 500 * time.Millisecond
 	// Pings of an agent: a burst, and then so many a second.
@@ -79,7 +79,9 @@ func (s *stream) serve() {
 	first, err := s.login()
 	if err != nil {
 		c := s.explain(err)
-		s.h.env.Reject("hello_" + string(c.reason))
+		if c.reason != gateway.Closed && c.reason != gateway.Lost { // which is no refusal
+			s.h.env.Reject("hello_" + string(c.reason))
+		}
 		s.say(c)
 		return
 	}
@@ -89,7 +91,11 @@ func (s *stream) serve() {
 		Agent: s.agent, Protocol: s.h.env.Name, ContentType: s.format.ContentType(), Session: first.session,
 		Done: s.done, End: s.end,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, gateway.ErrDraining):
+		s.say(draining)
+		return
+	case err != nil:
 		s.say(cause{gateway.Closed, websocket.CloseTryAgainLater, "try again later"})
 		return
 	}
@@ -263,7 +269,7 @@ func (s *stream) rouse() {
 // paused.
 func (s *stream) ping() {
 	if err := s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTime)); err != nil {
-		s.stop(cause{reason: gateway.Lost})
+		s.stop(unwritten(err))
 		return
 	}
 	s.pinger.Reset(s.h.settings.Ping)

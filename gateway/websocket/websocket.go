@@ -75,6 +75,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !websocket.IsWebSocketUpgrade(r) {
+		h.env.Reject("upgrade")
 		w.Header().Set("Upgrade", "websocket")
 		gateway.WriteJSON(w, http.StatusUpgradeRequired, gateway.Fault{Error: "upgrade", Reason: "want a websocket"})
 		return
