@@ -1,10 +1,9 @@
-package schemas_test
+package pipeline
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"sluice/internal/kafka"
+	"sluice/schemas"
 	"sluice/test/services"
 )
 
@@ -20,12 +20,15 @@ import (
 func TestRealRegistry(t *testing.T) {
 	c := kafka.DefaultSchemaRegistry()
 	c.URL, c.Timeout = services.Registry(t).URL, 30*time.Second
-	r, err := c.NewRegistry(slog.New(slog.DiscardHandler))
+	r, err := c.NewRegistry(quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	subject := fmt.Sprintf("sluice.test%d-value", time.Now().UnixNano())
-	set := load(t)
+	set, err := schemas.Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
 	first, second := set.Type("ethereum_metrics").Schema, set.Type("system_metrics").Schema
 
 	t.Run("many at once get one id", func(t *testing.T) {
@@ -92,7 +95,7 @@ func TestRealRegistry(t *testing.T) {
 	t.Run("wrong path", func(t *testing.T) {
 		wrong := c
 		wrong.URL += "/nowhere"
-		r, err := wrong.NewRegistry(slog.New(slog.DiscardHandler))
+		r, err := wrong.NewRegistry(quiet)
 		if err != nil {
 			t.Fatal(err)
 		}
