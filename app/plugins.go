@@ -8,6 +8,7 @@ import (
 	"sluice/sinks"
 	"sluice/sinks/archive"
 	"sluice/sinks/dashboard"
+	"sluice/sinks/dynamodb"
 	"sluice/sinks/stdout"
 )
 
@@ -34,6 +35,7 @@ func Default() Plugins {
 		Sinks: map[string]sinks.Plugin{
 			"archive":   archive.Plugin(),
 			"dashboard": dashboard.Plugin(),
+			"dynamodb":  dynamodb.Plugin(),
 			"stdout":    stdout.Plugin(),
 		},
 	}
