@@ -1,0 +1,45 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"sluice/test/process"
+)
+
+// TestBrokerRestart proves that when Kafka is killed under load and started
+// again nothing that was acknowledged is lost, and that every process goes on
+// without anyone's help.
+func TestBrokerRestart(t *testing.T) {
+	random := chance(t)
+	in := install(t, 2, 2, 2)
+	in.start(in.all()...)
+	f := newFleet(t, in, random)
+	o := observe(t, in, f.ledger)
+	load := f.send(400, 0)
+	o.settle(2000)
+
+	begin := time.Now()
+	for range 2 {
+		in.broker.Kill()
+		time.Sleep(time.Duration(random.Int64N(int64(3 * time.Second))))
+		from := time.Now()
+		in.broker.Start()
+		up := time.Now()
+		_, acked := f.ledger.Counts()
+		process.Wait(t, "an acknowledgement", func() bool { _, n := f.ledger.Counts(); return n > acked })
+		first := time.Since(up)
+		o.settle(2000)
+		t.Logf("Kafka killed and back after %s; the first acknowledgement %s later", up.Sub(from).Round(time.Millisecond), first.Round(time.Millisecond))
+	}
+	calm := time.Now()
+	load.stop()
+	f.close()
+	for _, p := range in.all() {
+		p.AwaitReady()
+	}
+	in.finish()
+	o.stop()
+	o.report(begin, calm)
+	in.judgeAll(f.ledger)
+}

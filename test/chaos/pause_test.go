@@ -1,0 +1,46 @@
+package chaos
+
+import (
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestPausedNormalizer proves that a normalizer that was paused for longer than
+// its group waits for it doubles nothing when it goes on: its partitions are
+// another's by then, and its transaction is void.
+func TestPausedNormalizer(t *testing.T) {
+	const pause = 20 * time.Second // the group waits for 15 s
+	random := chance(t)
+	in := install(t, 1, 2, 0)
+	in.start(in.all()...)
+	f := newFleet(t, in, random)
+	o := observe(t, in, f.ledger)
+	load := f.send(500, 0)
+	o.settle(2500)
+
+	begin := time.Now()
+	for _, n := range in.normalizers {
+		from := time.Now()
+		n.Signal(syscall.SIGSTOP)
+		time.Sleep(pause)
+		n.Signal(syscall.SIGCONT)
+		o.settle(1000)
+		t.Logf("%s paused for %s: nothing new for %s at most", n.Name(), pause, o.gap(from, time.Now()).Round(time.Millisecond))
+		// It may have ended, being fenced, or have begun anew.
+		time.Sleep(2 * time.Second)
+		if !n.Running() {
+			t.Logf("%s ended with %d", n.Name(), n.Exit(time.Second))
+			n.Start()
+		}
+		n.AwaitReady()
+		o.settle(1000)
+	}
+	calm := time.Now()
+	load.stop()
+	f.close()
+	in.finish()
+	o.stop()
+	o.report(begin, calm)
+	in.judgeAll(f.ledger)
+}
