@@ -23,7 +23,6 @@ import (
 
 	"sluice/app"
 	"sluice/config"
-	"sluice/sinks/dynamodb"
 )
 
 // stopWithin is how long a stage may take to stop, shutdown.delay not counted
@@ -55,7 +54,7 @@ func (c *checker) run(t *testing.T, w workload, k corev1.Container) {
 	}
 	run := func(ctx context.Context, args ...string) (code int, out, errs string) {
 		var o, e bytes.Buffer
-		code = app.Run(ctx, plugins(), args, app.Streams{Out: &o, Err: &e}, env)
+		code = app.Run(ctx, app.Default(), args, app.Streams{Out: &o, Err: &e}, env)
 		return code, o.String(), e.String()
 	}
 	line := strings.Join(k.Args, " ")
@@ -197,11 +196,4 @@ func secrets(t *testing.T) map[string]map[string]string {
 	return map[string]map[string]string{
 		"sluice-kafka": {"password": "secret", "ca.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))},
 	}
-}
-
-// plugins are those that sluice comes with, the dynamodb sink among them.
-func plugins() app.Plugins {
-	p := app.Default()
-	p.Sinks["dynamodb"] = dynamodb.Plugin()
-	return p
 }
