@@ -15,10 +15,15 @@ import (
 // stopWithin is how long a service may take to stop in order.
 const stopWithin = 30 * time.Second
 
+// quick makes Java start with two thirds of the processor time (2.3 s of it instead
+// of 3.5 s for Kafka), by compiling once and simply. Who measures throughput must
+// not do it here.
+const quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 // clearAway kills the process group whose leader is written in the file pid of
 // the folder, and removes the folder once it is gone.
 const clearAway = `
-pid=$(cat "$1/pid" 2>/dev/null) && kill -KILL -- "-$pid" 2>/dev/null
+pid=$(cat "$1/pid" 2>/dev/null) && kill -s KILL -- "-$pid" 2>/dev/null
 for _ in 1 2 3 4 5 6 7 8 9 10; do
 	rm -rf "$1" 2>/dev/null && exit
 	sleep 0.2

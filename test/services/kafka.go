@@ -41,6 +41,11 @@ func (b Broker) Token(now time.Time, life time.Duration) string {
 	return encode([]byte(`{"alg":"none"}`)) + "." + encode(claims) + "."
 }
 
+// logging makes both libraries that an image or a class path may have for it log
+// to the console, with times and without the hundreds of lines of all settings.
+const logging = "-Dlog4j2.level=INFO -Dorg.slf4j.simpleLogger.showDateTime=true -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS " +
+	"-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn -Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config.AbstractConfig=warn"
+
 // apacheKafka is a broker that b describes once its ports are known.
 func apacheKafka(b *Broker, settings map[string]string) (*service, error) {
 	cert, err := newCertificate(time.Now())
@@ -66,10 +71,10 @@ func apacheKafka(b *Broker, settings map[string]string) (*service, error) {
 				// Users of SCRAM are made with the storage, so that they are there from the
 				// first connection on; a broker that starts again has its storage.
 				script: fmt.Sprintf(`
-cd "$DIR" && [ -e data/meta.properties ] || "$JAVA" -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$CLASSPATH" kafka.tools.StorageTool format \
+cd "$DIR" && [ -e data/meta.properties ] || "$JAVA" -Xmx256m %[4]s -cp "$CLASSPATH" kafka.tools.StorageTool format \
 	--cluster-id 5L6g3nShT-eMCtK--X86sw --config server.properties \
 	--add-scram 'SCRAM-SHA-256=[name=%[1]s,password=%[2]s]' --add-scram 'SCRAM-SHA-512=[name=%[1]s,password=%[2]s]' || exit
-exec "$JAVA" -Xms256m -Xmx512m -XX:+UseSerialGC -cp "$CLASSPATH" kafka.Kafka server.properties`, b.User, b.Password),
+exec "$JAVA" -Xms256m -Xmx512m %[4]s %[3]s -cp "$CLASSPATH" kafka.Kafka server.properties`, b.User, b.Password, logging, quick),
 			}
 		},
 		ready: func(ctx context.Context, ports []int) error { return canCreateTopic(ctx, local(ports[0])) },

@@ -70,14 +70,19 @@ type machine struct {
 	stderr io.Writer
 	ways   []way
 
-	mu   sync.Mutex
-	kept []instance
+	mu     sync.Mutex
+	kept   []instance
+	broken map[string]error // ways that failed, by way and service; not tried again
 }
 
 // here is the machine that the tests run on.
 var here = sync.OnceValue(func() *machine {
-	return &machine{getenv: os.Getenv, stderr: os.Stderr, ways: []way{&containers{}, &maven{getenv: os.Getenv}}}
+	return newMachine(os.Getenv, os.Stderr, &containers{}, &maven{getenv: os.Getenv})
 })
+
+func newMachine(getenv func(string) string, stderr io.Writer, ways ...way) *machine {
+	return &machine{getenv: getenv, stderr: stderr, ways: ways, broken: make(map[string]error)}
+}
 
 // allows reports whether the environment leaves this way open.
 func (m *machine) allows(way string) bool {
@@ -91,24 +96,38 @@ func (m *machine) say(format string, args ...any) {
 }
 
 // start starts s in the first way that works, and waits until it answers. The
-// error says for each way why not.
+// error says for each way why not, in a line; what a way had to tell beyond that,
+// such as a log, is printed. A way that failed is not tried again.
 func (m *machine) start(s *service) (instance, []int, error) {
-	var why []error
+	var why []string
 	for _, w := range m.ways {
 		if !m.allows(w.name()) {
-			why = append(why, fmt.Errorf("%s: %s=%s forbids it", w.name(), envServices, m.getenv(envServices)))
+			why = append(why, fmt.Sprintf("%s: %s=%s", w.name(), envServices, m.getenv(envServices)))
 			continue
 		}
-		began := time.Now()
-		i, ports, err := start(w, s)
-		if err != nil {
-			why = append(why, fmt.Errorf("%s: %w", w.name(), err))
-			continue
+		key := w.name() + " " + s.name
+		m.mu.Lock()
+		err := m.broken[key]
+		m.mu.Unlock()
+		if err == nil {
+			var i instance
+			var ports []int
+			began := time.Now()
+			if i, ports, err = start(w, s); err == nil {
+				m.say("%s %s at %s, started in %.1f s", s.name, i.from(), local(ports[0]), time.Since(began).Seconds())
+				return i, ports, nil
+			}
+			if strings.Contains(err.Error(), "\n") {
+				m.say("%s: %s: %v", s.name, w.name(), err)
+			}
+			m.mu.Lock()
+			m.broken[key] = err
+			m.mu.Unlock()
 		}
-		m.say("%s %s at 127.0.0.1:%d, started in %.1f s", s.name, i.from(), ports[0], time.Since(began).Seconds())
-		return i, ports, nil
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		why = append(why, w.name()+": "+line)
 	}
-	return nil, nil, errors.New(strings.ReplaceAll(errors.Join(why...).Error(), "\n", "; "))
+	return nil, nil, errors.New(strings.Join(why, "; "))
 }
 
 // keep is start for what lives as long as this process. Its guard is referenced

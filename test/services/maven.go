@@ -124,7 +124,7 @@ func (m *maven) fetch(ctx context.Context, s *service) (string, error) {
 	fetch.Dir = part
 	if out, err := fetch.CombinedOutput(); err != nil {
 		out = bytes.TrimSpace(out[:min(len(out), tailSize)])
-		return "", fmt.Errorf("fetch %s with mvn: %w: %s", s.name, err, out)
+		return "", fmt.Errorf("fetch %s with mvn: %w\n%s", s.name, err, out)
 	}
 	if err := os.Rename(filepath.Join(part, "libraries"), folder); err != nil {
 		return "", err

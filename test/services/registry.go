@@ -25,7 +25,7 @@ func apicurio() *service {
 			}
 			return launch{
 				env:       map[string]string{"QUARKUS_HTTP_PORT": strconv.Itoa(ports[0]), "QUARKUS_HTTP_HOST": host},
-				script:    `exec "$JAVA" -Xmx512m -XX:+UseSerialGC -jar "$LIBRARIES"/apicurio-registry-app-3.0.9-runner.jar`,
+				script:    `exec "$JAVA" -Xmx512m ` + quick + ` -jar "$LIBRARIES"/apicurio-registry-app-3.0.9-runner.jar`,
 				ownScript: true,
 			}
 		},
