@@ -1,7 +1,7 @@
 // Package schemas knows the data types: their Avro schemas, the way from an
 // agent's bytes to an Avro record, and the way back.
 //
-//	body, JSON or MessagePack ─► Type.Append ─► C3 01, fingerprint, Avro ─► Reader.Read ─► message.Message
+//	body, JSON or MessagePack ─► Type.Append ─► framing, Avro ─► Reader.Read ─► message.Message
 //
 // A data type is one file, <type>.avsc: the built-in ones are embedded, a
 // directory adds more without code. Every record starts with the same head,
@@ -27,6 +27,6 @@
 //	sluice.from    "flag.member": the field is also filled from that member of the object given for a flag
 //
 // The package does not check that the bytes of an agent are fit to be read (see
-// internal/wire). Load reads a directory, Catalog talks to Kafka; nothing else
-// here does I/O.
+// internal/wire). Load reads a directory, Catalog talks to Kafka and, where one is
+// set, to a schema registry; nothing else here does I/O.
 package schemas

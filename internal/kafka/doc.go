@@ -11,6 +11,8 @@
 //   - Session: consume, transform, produce in transactions: exactly once per
 //     record on a real Kafka, at least once on the embedded broker, which loses
 //     part of that promise when it is killed.
+//   - Registry: a schema registry beside Kafka; an ID that it gave is the schema's
+//     for good.
 //   - Broker: the embedded broker; what it acknowledged survives kill -9 of the
 //     process, not the loss of power.
 //
