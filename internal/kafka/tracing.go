@@ -32,6 +32,9 @@ func NewTracing(provider trace.TracerProvider) *Tracing {
 // of the span that the record names, and puts it into Record.Context, which has no
 // deadline and does not end. It returns nil for a record that names none.
 func (t *Tracing) Begin(r *Record, name string, attrs ...attribute.KeyValue) trace.Span {
+	if t == nil {
+		return nil
+	}
 	ctx := t.form.Extract(context.Background(), kotel.NewRecordCarrier(r))
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return nil
@@ -48,7 +51,7 @@ func (t *Tracing) Begin(r *Record, name string, attrs ...attribute.KeyValue) tra
 // sampled. Other records may share the headers that r has so far: they are not
 // changed.
 func (t *Tracing) Mark(ctx context.Context, r *Record) {
-	if trace.SpanContextFromContext(ctx).IsSampled() {
+	if t != nil && trace.SpanContextFromContext(ctx).IsSampled() {
 		r.Headers = slices.Clip(r.Headers)
 		t.form.Inject(ctx, kotel.NewRecordCarrier(r))
 	}
