@@ -52,7 +52,7 @@ func dumpValue(v types.AttributeValue) value {
 	return value{"?": v}
 }
 
-func text2(t testing.TB, v any) string {
+func asText(t testing.TB, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -65,7 +66,7 @@ func scan(t testing.TB, endpoint string, change ...func(*Config)) (items []map[s
 		}
 		for _, it := range page.Items {
 			plain := dump(it)
-			lines = append(lines, text2(t, plain))
+			lines = append(lines, asText(t, plain))
 			if !strings.HasPrefix(keyOf(it).sk, "latest#") {
 				items = append(items, plain)
 			}
@@ -187,7 +188,7 @@ func TestLocalNumbers(t *testing.T) {
 		"max": `{"N":"9223372036854775807"}`, "min": `{"N":"-9223372036854775808"}`, "empty": `{"S":""}`,
 		"bytes": `{"B":""}`, "none": `{"L":[]}`, "nothing": `{"L":[{"NULL":true}]}`,
 	} {
-		if got := text2(t, body[name]); got != want {
+		if got := asText(t, body[name]); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}
 	}
@@ -348,5 +349,70 @@ func TestLocalRefused(t *testing.T) {
 	slices.Sort(all)
 	if got := ids(items); !slices.Equal(got, all) {
 		t.Errorf("got %d items %v, want the other %d", len(got), got, len(all))
+	}
+}
+
+// TestLocalQueries runs the queries that docs/dynamodb.md shows.
+func TestLocalQueries(t *testing.T) {
+	endpoint, table := local(t)
+	s := opened(t, endpoint, table)
+	ms := sinktest.Messages(t, 140)
+	if err := s.Write(t.Context(), slices.Clone(ms)); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/dynamodb.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := ms[0]
+	pk := text(first.Agent + "#" + first.Type)
+	from, to := first.EventTime(), first.EventTime().Add(10*time.Minute)
+	of := func(keep func(m *message.Message) bool) (want []string) {
+		for _, m := range ms {
+			if m.Agent == first.Agent && m.Type == first.Type && keep(&m) {
+				want = append(want, m.ID)
+			}
+		}
+		return want
+	}
+	newest := map[string]message.Message{}
+	for _, m := range ms {
+		if k := m.Node + m.Kind; m.Agent == first.Agent && m.Type == first.Type {
+			if old, there := newest[k]; !there || m.Supersedes(&old) {
+				newest[k] = m
+			}
+		}
+	}
+	tests := []struct {
+		condition string
+		values    item
+		want      []string
+	}{
+		{"pk = :pk AND sk BETWEEN :from AND :to", item{":from": text(fmt.Sprint(from.UnixMilli())), ":to": text(fmt.Sprint(to.UnixMilli()) + "~")},
+			of(func(m *message.Message) bool { return !m.EventTime().Before(from) && !m.EventTime().After(to) })},
+		{"pk = :pk AND sk < :latest", item{":latest": text("latest#")}, of(func(*message.Message) bool { return true })},
+		{"pk = :pk AND begins_with(sk, :latest)", item{":latest": text("latest#")}, of(func(m *message.Message) bool { return newest[m.Node+m.Kind].ID == m.ID })},
+	}
+	for _, tt := range tests {
+		t.Run(tt.condition, func(t *testing.T) {
+			if !strings.Contains(string(doc), "'"+tt.condition+"'") {
+				t.Error("the page does not have this query")
+			}
+			tt.values[":pk"] = pk
+			out, err := s.client.Query(t.Context(), &dynamodb.QueryInput{
+				TableName: &s.config.Table, KeyConditionExpression: &tt.condition, ExpressionAttributeValues: tt.values, ConsistentRead: aws.Bool(true),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []map[string]value
+			for _, it := range out.Items {
+				got = append(got, dump(it))
+			}
+			slices.Sort(tt.want)
+			if got := ids(got); len(tt.want) == 0 || !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
 	}
 }
