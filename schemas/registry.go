@@ -111,46 +111,45 @@ func (c *Catalog) ask(ctx context.Context) error {
 	}
 	a.mu.Unlock()
 	for _, id := range ids {
-		missing, foreign := c.find(ctx, id)
+		err := c.find(ctx, id)
 		if ctx.Err() != nil {
 			return ctx.Err() // another asks for the rest
 		}
 		a.mu.Lock()
 		delete(a.wanted, id)
 		delete(a.missing, id)
-		if missing != nil {
-			a.missing[id] = missing
-		}
-		if foreign != nil {
-			a.foreign[id] = foreign
+		if fault, ok := errors.AsType[*message.Fault](err); ok {
+			a.foreign[id] = fault
+		} else if err != nil {
+			a.missing[id] = err
 		}
 		a.mu.Unlock()
 	}
 	return nil
 }
 
-// find teaches the reader the schema that has an ID, or returns why it is missing
-// or that it is none of ours.
-func (c *Catalog) find(ctx context.Context, id uint32) (missing error, foreign *message.Fault) {
+// find teaches the reader the schema that has an ID, or returns why it is missing;
+// a *message.Fault says that it is there and none of ours.
+func (c *Catalog) find(ctx context.Context, id uint32) error {
 	if c.reader.byID(id) != nil {
-		return nil, nil
+		return nil
 	}
 	if c.registry == nil {
-		return errNoRegistry, nil
+		return errNoRegistry
 	}
 	schema, err := c.registry.Schema(ctx, id)
 	if err != nil {
-		return err, nil
+		return err
 	}
 	err = c.reader.LearnID(id, schema)
-	if err == nil {
-		return nil, nil
-	}
-	if ours(schema) {
+	switch {
+	case err == nil:
+		return nil
+	case ours(schema):
 		// A newer sluice wrote it: it can be read once this one is as new.
-		return fmt.Errorf("its schema is of a newer sluice, or not usable: %w", err), nil
+		return fmt.Errorf("its schema is of a newer sluice, or not usable: %w", err)
 	}
-	return nil, &message.Fault{Code: message.CodeUnreadable, Reason: message.Printable(fmt.Sprintf("schema id %d of the registry is no data type of sluice", id), message.MaxReason)}
+	return &message.Fault{Code: message.CodeUnreadable, Reason: fmt.Sprintf("schema id %d of the registry is no data type of sluice", id)}
 }
 
 // ours reports whether a schema is one of a data type of sluice, of whatever
