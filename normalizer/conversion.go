@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -191,6 +192,11 @@ func (c *conversion) whole(f *message.Frame, fault *message.Fault) {
 }
 
 func (c *conversion) letter(f *message.Frame, raw []byte, index, count int, fault *message.Fault) {
+	if !slices.Contains(message.Codes, fault.Code) {
+		// A plugin's decoder made it up. Codes are a closed list: they are a label
+		// of a metric.
+		fault = &message.Fault{Code: message.CodeDecoder, Field: fault.Field, Reason: fmt.Sprintf("%s: %s", fault.Code, fault.Reason)}
+	}
 	c.outcomes = append(c.outcomes, outcome{code: fault.Code, record: kafka.DeadLetterRecord(&message.DeadLetter{
 		Stage: Stage, ID: message.MessageID(f.ID, index), Agent: f.Agent, Index: index, Count: count,
 		Code: fault.Code, Field: fault.Field, Reason: fault.Reason, Value: raw,
