@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,12 +28,15 @@ func TestServeDrains(t *testing.T) {
 		p := newProcess(s, Default(), slog.New(slog.NewTextHandler(&out, nil)), nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		var told time.Time
+		var mu sync.Mutex
 		ends := make(map[string]time.Duration)
 		parts := make([]part, 2)
 		for i, name := range []string{"front", "back"} {
 			parts[i] = part{name: name, ready: func(context.Context) error { return nil }, run: func(ctx context.Context) error {
 				<-ctx.Done()
 				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
 				ends[name] = time.Since(told)
 				return nil
 			}}
@@ -49,9 +53,11 @@ func TestServeDrains(t *testing.T) {
 		if err := p.health.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "stopping") {
 			t.Errorf("at once: got %v, want not ready and why", err)
 		}
+		mu.Lock()
 		if len(ends) > 0 {
 			t.Errorf("ended at once: %v", ends)
 		}
+		mu.Unlock()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}

@@ -96,9 +96,6 @@ func TestDrainSpreads(t *testing.T) {
 	if last-first < time.Second {
 		t.Errorf("the ends came within %s, want them spread", last-first)
 	}
-	if took > 10*time.Second {
-		t.Errorf("took %s to stop, want less than 10s", took)
-	}
 	if all, ended := g.Metric(t, "sluice_agent_rejected_total"), g.Metric(t, "sluice_agent_rejected_total", "reason=ended_draining"); all != n || ended != n {
 		t.Errorf("got %v refusals, of which %v are ends: want %d and as many", all, ended, n)
 	}
