@@ -2,6 +2,7 @@ package services
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -12,12 +13,14 @@ import (
 )
 
 func TestDynamoDBKeepsAnItemForEveryRegion(t *testing.T) {
+	t.Parallel()
 	d := DynamoDB(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	client := func(region, key string) *dynamodb.Client {
 		return dynamodb.New(dynamodb.Options{
-			Region: region, BaseEndpoint: aws.String(d.Endpoint),
+			HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+			Region:     region, BaseEndpoint: aws.String(d.Endpoint),
 			Credentials: credentials.NewStaticCredentialsProvider(key, "secret", ""),
 		})
 	}

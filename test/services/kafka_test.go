@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 )
 
 func TestKafkaOnEveryListener(t *testing.T) {
+	t.Parallel()
 	b := RealKafka(t)
 	authority := x509.NewCertPool()
 	if !authority.AppendCertsFromPEM(b.CA) {
@@ -47,6 +49,7 @@ func TestKafkaOnEveryListener(t *testing.T) {
 }
 
 func TestKafkaRefusesWrongLogins(t *testing.T) {
+	t.Parallel()
 	b := RealKafka(t)
 	authority := x509.NewCertPool()
 	authority.AppendCertsFromPEM(b.CA)
@@ -75,6 +78,7 @@ func TestKafkaRefusesWrongLogins(t *testing.T) {
 }
 
 func TestOwnKafkaKeepsDataOverKillAndStop(t *testing.T) {
+	t.Parallel()
 	p := OwnKafka(t, Set("num.partitions", "3"))
 	before := p.Broker()
 	client := dial(t, kgo.SeedBrokers(before.Plain))
@@ -157,4 +161,15 @@ func read(t *testing.T, client *kgo.Client, topic string, n int) []string {
 		fetched.EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
 	}
 	return values
+}
+
+func TestToolsOfKafkaReachTheBroker(t *testing.T) {
+	t.Parallel()
+	b := RealKafka(t)
+	topic := fmt.Sprintf("services-tool-%d", time.Now().UnixNano())
+	create(t, dial(t, kgo.SeedBrokers(b.Plain)), topic)
+	out, err := b.Tool(t, "kafka-topics.sh", "--list").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), topic) {
+		t.Errorf("printed (%v)\n%s\nwant %s in it", err, out, topic)
+	}
 }

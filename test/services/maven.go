@@ -106,11 +106,17 @@ func (m *maven) fetch(ctx context.Context, s *service) (string, error) {
 	if err != nil {
 		return "", errors.New("no mvn in PATH to fetch the jars with")
 	}
-	part := folder + ".part"
-	if err := os.RemoveAll(part); err != nil {
+	// A folder of its own, since the mvn of a killed test may still write to the last.
+	left, _ := filepath.Glob(folder + ".part-*")
+	for _, l := range left {
+		_ = os.RemoveAll(l) // in use or not, it is of no more use
+	}
+	part, err := os.MkdirTemp(cache, filepath.Base(folder)+".part-")
+	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Join(part, "libraries"), 0o755); err != nil {
+	defer os.RemoveAll(part)
+	if err := os.Mkdir(filepath.Join(part, "libraries"), 0o755); err != nil {
 		return "", err
 	}
 	if err := os.WriteFile(filepath.Join(part, "pom.xml"), []byte(pom), 0o644); err != nil {
@@ -129,7 +135,7 @@ func (m *maven) fetch(ctx context.Context, s *service) (string, error) {
 	if err := os.Rename(filepath.Join(part, "libraries"), folder); err != nil {
 		return "", err
 	}
-	return folder, os.RemoveAll(part)
+	return folder, nil
 }
 
 // pom is a project that depends on the artifacts, which is how mvn is asked for them.

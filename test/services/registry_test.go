@@ -11,6 +11,7 @@ import (
 )
 
 func TestRegistryKeepsASchema(t *testing.T) {
+	t.Parallel()
 	r := Registry(t)
 	const schema = `{"type":"record","name":"Fact","fields":[{"name":"n","type":"long"}]}`
 	body, err := json.Marshal(map[string]string{"schema": schema})
@@ -35,7 +36,8 @@ func ask(t *testing.T, method, url string, body []byte, answer any) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/vnd.schemaregistry.v1+json")
-	res, err := http.DefaultClient.Do(req)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
