@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -37,7 +38,7 @@ func (c *containers) start(ctx context.Context, s *service, ports []int) (instan
 	if err != nil {
 		return nil, fmt.Errorf("no engine answers: %w", err)
 	}
-	defer engine.Close()
+	defer func() { _ = engine.Close() }()
 	if _, err := engine.Ping(ctx, client.PingOptions{}); err != nil {
 		return nil, fmt.Errorf("no engine answers: %w", err)
 	}
@@ -71,8 +72,9 @@ func withoutReaper() {
 	if _, err := exec.LookPath("docker"); err != nil {
 		return
 	}
-	if exec.Command("docker", "image", "inspect", testcontainers.ReaperDefaultImage).Run() != nil { //nolint:noctx // returns at once
-		os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
+	image := testcontainers.ReaperDefaultImage //nolint:staticcheck // its other place is internal
+	if exec.Command("docker", "image", "inspect", image).Run() != nil {
+		_ = os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
 	}
 }
 
@@ -98,9 +100,7 @@ func obtain(ctx context.Context, engine *testcontainers.DockerClient, image stri
 func (l launch) inContainer(s *service) []testcontainers.ContainerCustomizer {
 	const dir = "/tmp"
 	env := map[string]string{"JAVA": "java", "LIBRARIES": s.libraries, "CLASSPATH": s.classpath, "DIR": dir}
-	for name, value := range l.env {
-		env[name] = value
-	}
+	maps.Copy(env, l.env)
 	opts := []testcontainers.ContainerCustomizer{testcontainers.WithEnv(env)}
 	if !l.ownScript {
 		opts = append(opts, testcontainers.WithEntrypoint("sh", "-c", l.script), testcontainers.WithCmd())
@@ -154,7 +154,7 @@ func (c *containerized) ask(call func(context.Context, *testcontainers.DockerCli
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
+	defer func() { _ = engine.Close() }()
 	return call(ctx, engine)
 }
 

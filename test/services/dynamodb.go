@@ -23,9 +23,9 @@ func dynamoDBLocal() *service {
 		},
 		ready: func(ctx context.Context, ports []int) error {
 			// Any answer to an unsigned request is one: it is refused, by DynamoDB.
-			res, err := request(ctx, http.MethodPost, "http://"+local(ports[0])+"/", strings.NewReader("{}"))
-			if err == nil && res.Header.Get("x-amzn-RequestId") == "" {
-				err = fmt.Errorf("answers %s, not as a DynamoDB", res.Status)
+			status, header, err := request(ctx, http.MethodPost, "http://"+local(ports[0])+"/", strings.NewReader("{}"))
+			if err == nil && header.Get("x-amzn-RequestId") == "" {
+				err = fmt.Errorf("answers with status %d, not as a DynamoDB", status)
 			}
 			return err
 		},

@@ -18,7 +18,7 @@ type guard struct {
 
 // newGuard starts a guard that will run script with args.
 func newGuard(script string, args ...string) (*guard, error) {
-	shell := exec.Command("sh", append([]string{"-c", "read -r _\n" + script, "guard"}, args...)...) //nolint:noctx // outlives every context
+	shell := exec.Command("sh", append([]string{"-c", "read -r _\n" + script, "guard"}, args...)...)
 	// A group of its own: Ctrl-C in a terminal goes to the whole group of the test.
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := shell.StdinPipe()

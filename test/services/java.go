@@ -79,7 +79,7 @@ func (j *jvm) again() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command("sh", "-c", j.script) //nolint:noctx // outlives every context
+	cmd := exec.Command("sh", "-c", j.script)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = j.dir, j.env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -104,7 +104,7 @@ func (j *jvm) alive() bool {
 		return true
 	}
 	j.pid = 0
-	os.Remove(filepath.Join(j.dir, "pid"))
+	_ = os.Remove(filepath.Join(j.dir, "pid"))
 	return false
 }
 

@@ -98,7 +98,7 @@ func (m *maven) fetch(ctx context.Context, s *service) (string, error) {
 	if _, err := lock.TryLockContext(ctx, 100*time.Millisecond); err != nil {
 		return "", fmt.Errorf("wait for another fetch: %w", err)
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	if _, err := os.Stat(folder); err == nil {
 		return folder, nil
 	}
@@ -115,7 +115,7 @@ func (m *maven) fetch(ctx context.Context, s *service) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(part)
+	defer func() { _ = os.RemoveAll(part) }()
 	if err := os.Mkdir(filepath.Join(part, "libraries"), 0o755); err != nil {
 		return "", err
 	}

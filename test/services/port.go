@@ -26,7 +26,7 @@ func freePorts(n int) ([]int, error) {
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
 		// Every address: an engine publishes a port on all of them.
-		l, err := net.Listen("tcp", ":"+strconv.Itoa(port)) //nolint:noctx // returns at once
+		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
 		if err != nil {
 			continue
 		}

@@ -82,5 +82,5 @@ func (r *Running) Stop() {
 		i.remove()
 	}
 	r.machine.kept = nil
-	os.RemoveAll(r.dir)
+	_ = os.RemoveAll(r.dir)
 }

@@ -65,7 +65,7 @@ func run(args []string) int {
 		return 130
 	default:
 	}
-	command := exec.Command(flags.Arg(0), flags.Args()[1:]...) //nolint:noctx // ended by its signals
+	command := exec.Command(flags.Arg(0), flags.Args()[1:]...)
 	command.Env = append(os.Environ(), running.Environment...)
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := command.Start(); err != nil {
@@ -85,8 +85,7 @@ func run(args []string) int {
 		}
 	}()
 	err = command.Wait()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 			return 128 + int(status.Signal()) // as a shell says it
 		}
