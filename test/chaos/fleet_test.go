@@ -127,9 +127,9 @@ func (r *reporter) send(ctx context.Context) error {
 	return err
 }
 
-// post sends a frame as a request, again and again until it is taken or the
-// context ends.
-func (r *reporter) post(ctx context.Context) {
+// post sends a frame as a request, again and again until it is taken.
+func (r *reporter) post() {
+	ctx := r.fleet.t.Context()
 	r.posted++
 	now := time.Now()
 	key := fmt.Sprintf("post-%d", r.posted)
@@ -201,7 +201,7 @@ func (f *fleet) send(rate float64, most int) *load {
 	l := &load{cancel: cancel, begin: time.Now()}
 	posts := most / 100
 	l.all.Go(func() {
-		pace(ctx, rate/100, posts, most > 0, func() bool { f.agents[0].post(ctx); return true })
+		pace(ctx, rate/100, posts, most > 0, func() bool { f.agents[0].post(); return true })
 	})
 	for i, r := range f.agents {
 		n := (most - posts) / len(f.agents)

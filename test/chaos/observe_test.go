@@ -11,6 +11,7 @@ import (
 	"sluice/message"
 	"sluice/sinks"
 	"sluice/test/chaos/judge"
+	"sluice/test/process"
 )
 
 // observer sees outcomes as any live read_committed reader does, and what the
@@ -27,7 +28,8 @@ type observer struct {
 	seen     map[string]bool // IDs
 	readable []judge.Wait
 	written  []judge.Wait
-	arrivals []time.Time // of batches with something new
+	arrivals []time.Time          // of batches with something new
+	reached  map[string]time.Time // by agent, when the newest that was seen was sent
 	behind   map[place][]arrival
 }
 
@@ -46,7 +48,7 @@ type arrival struct {
 func observe(t *testing.T, in *installation, l *judge.Ledger) *observer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	o := &observer{t: t, in: in, ledger: l, cancel: cancel, seen: map[string]bool{}, behind: map[place][]arrival{}}
+	o := &observer{t: t, in: in, ledger: l, cancel: cancel, seen: map[string]bool{}, reached: map[string]time.Time{}, behind: map[place][]arrival{}}
 	r, err := in.kafka.Range(ctx, time.Time{}, quiet, append(topics(), message.TopicDeadLetters)...)
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +96,9 @@ func (o *observer) take(rs []*kafka.Record) {
 		}
 		o.seen[m.ID] = true
 		news = true
+		if m.Agent = string(r.Key); sent.After(o.reached[m.Agent]) {
+			o.reached[m.Agent] = sent
+		}
 		o.readable = append(o.readable, judge.Wait{Sent: sent, For: now.Sub(sent)})
 	}
 	if news {
@@ -135,6 +140,31 @@ func (o *observer) count() int {
 	return len(o.seen)
 }
 
+// settle waits until so many messages more were seen.
+func (o *observer) settle(more int) {
+	o.t.Helper()
+	want := o.count() + more
+	process.Wait(o.t, "messages to come", func() bool { return o.count() >= want })
+}
+
+// recover waits until of each agent something was seen that it sent from now on,
+// and returns how long that took.
+func (o *observer) recover() time.Duration {
+	o.t.Helper()
+	now := time.Now()
+	process.Wait(o.t, "every agent's messages to come", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for i := range agents {
+			if !o.reached[agentName(i)].After(now) {
+				return false
+			}
+		}
+		return true
+	})
+	return time.Since(now)
+}
+
 // gap returns the longest time between two times in which nothing new came.
 func (o *observer) gap(from, to time.Time) time.Duration {
 	o.mu.Lock()
@@ -152,10 +182,10 @@ func (o *observer) gap(from, to time.Time) time.Duration {
 	return max(longest, to.Sub(last))
 }
 
-// report says how long things took while there was peace and while there were
-// faults, and fails the test if the worst of it was beyond what anyone could
+// report says how long things took in peace, from when all was warm, and then
+// while there were faults, and fails the test if the worst of it was beyond what anyone could
 // call alive.
-func (o *observer) report(faults, calm time.Time) {
+func (o *observer) report(warm, faults, calm time.Time) {
 	o.t.Helper()
 	const alive = time.Minute
 	o.mu.Lock()
@@ -165,11 +195,12 @@ func (o *observer) report(faults, calm time.Time) {
 		if len(ws) == 0 {
 			return
 		}
-		before := judge.Summarize(judge.Between(ws, time.Time{}, faults))
+		// What was sent just before the first fault may have met it on its way.
+		before := judge.Summarize(judge.Between(ws, warm, faults.Add(-2*time.Second)))
 		during := judge.Summarize(judge.Between(ws, faults, calm))
-		o.t.Logf("%s, before: %s", what, before)
-		o.t.Logf("%s, during: %s", what, during)
-		o.t.Logf("%s: worst added latency %s", what, (during.Worst - before.Median).Round(time.Millisecond))
+		o.t.Logf("%s: in peace %s", what, before)
+		o.t.Logf("%s: with faults %s", what, during)
+		o.t.Logf("%s: worst added latency %s, of what was sent at %s", what, (during.Worst - before.Median).Round(time.Millisecond), during.At.Format("15:04:05.000"))
 		if during.Worst > alive {
 			o.t.Errorf("%s took %s at worst, want less than %s", what, during.Worst, alive)
 		}

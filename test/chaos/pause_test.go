@@ -17,6 +17,8 @@ func TestPausedNormalizer(t *testing.T) {
 	f := newFleet(t, in, random)
 	o := observe(t, in, f.ledger)
 	load := f.send(500, 0)
+	o.recover()
+	warm := time.Now()
 	o.settle(2500)
 
 	begin := time.Now()
@@ -25,12 +27,13 @@ func TestPausedNormalizer(t *testing.T) {
 		n.Signal(syscall.SIGSTOP)
 		time.Sleep(pause)
 		n.Signal(syscall.SIGCONT)
-		o.settle(1000)
-		t.Logf("%s paused for %s: nothing new for %s at most", n.Name(), pause, o.gap(from, time.Now()).Round(time.Millisecond))
+		every := o.recover()
+		t.Logf("%s paused for %s: nothing new for %s at most, every agent's messages came again after %s", n.Name(), pause,
+			o.gap(from, time.Now()).Round(time.Millisecond), every.Round(time.Millisecond))
 		// It may have ended, being fenced, or have begun anew.
 		time.Sleep(2 * time.Second)
 		if !n.Running() {
-			t.Logf("%s ended with %d", n.Name(), n.Exit(time.Second))
+			t.Logf("%s ended with %d: %s", n.Name(), n.Exit(time.Second), n.Log().Tail(600))
 			n.Start()
 		}
 		n.AwaitReady()
@@ -41,6 +44,6 @@ func TestPausedNormalizer(t *testing.T) {
 	f.close()
 	in.finish()
 	o.stop()
-	o.report(begin, calm)
+	o.report(warm, begin, calm)
 	in.judgeAll(f.ledger)
 }

@@ -8,14 +8,6 @@ import (
 	"sluice/test/process"
 )
 
-// settle waits until so many messages more were seen: what was changed is at
-// work then.
-func (o *observer) settle(more int) {
-	o.t.Helper()
-	want := o.count() + more
-	process.Wait(o.t, "messages to come", func() bool { return o.count() >= want })
-}
-
 // TestRebalance proves that normalizers that come and go under load lose, double
 // and reorder nothing, and that of two in one slot one ends and says why.
 func TestRebalance(t *testing.T) {
@@ -27,6 +19,8 @@ func TestRebalance(t *testing.T) {
 	f := newFleet(t, in, random)
 	o := observe(t, in, f.ledger)
 	load := f.send(rate, 0)
+	o.recover()
+	warm := time.Now()
 	o.settle(each)
 
 	steps := []struct {
@@ -46,8 +40,9 @@ func TestRebalance(t *testing.T) {
 	for _, s := range steps {
 		from := time.Now()
 		s.change()
+		every := o.recover()
 		o.settle(each)
-		t.Logf("%s: nothing new for %s at most", s.name, o.gap(from, time.Now()).Round(time.Millisecond))
+		t.Logf("%s: every agent's messages came again after %s, nothing new for %s at most", s.name, every.Round(time.Millisecond), o.gap(from, time.Now()).Round(time.Millisecond))
 	}
 	calm := time.Now()
 	load.stop()
@@ -60,7 +55,7 @@ func TestRebalance(t *testing.T) {
 	}
 	in.finish()
 	o.stop()
-	o.report(begin, calm)
+	o.report(warm, begin, calm)
 	in.judgeAll(f.ledger)
 }
 

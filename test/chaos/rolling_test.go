@@ -15,6 +15,8 @@ func TestRollingRestart(t *testing.T) {
 	f := newFleet(t, in, random)
 	o := observe(t, in, f.ledger)
 	load := f.send(500, 0)
+	o.recover()
+	warm := time.Now()
 	o.settle(2500)
 
 	begin := time.Now()
@@ -35,6 +37,6 @@ func TestRollingRestart(t *testing.T) {
 	}
 	in.finish()
 	o.stop()
-	o.report(begin, calm)
+	o.report(warm, begin, calm)
 	in.judgeAll(f.ledger)
 }

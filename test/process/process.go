@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -46,12 +47,19 @@ type Process struct {
 }
 
 // New returns a process that does not run yet. It is killed when the test ends,
-// and its log is shown if that failed.
+// and its log is shown if that failed; with SLUICE_TEST_LOGS=DIR all of it is
+// kept there.
 func New(t testing.TB, name, program string, o Options) *Process {
 	t.Helper()
 	p := &Process{t: t, name: name, program: program, opts: o, dir: t.TempDir(), log: new(Log)}
 	t.Cleanup(func() {
 		p.Kill()
+		if dir := os.Getenv("SLUICE_TEST_LOGS"); dir != "" {
+			file := strings.NewReplacer("/", "-", " ", "-").Replace(t.Name() + "-" + name + ".log")
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(p.log.String()), 0o600); err != nil {
+				t.Errorf("keep the log of %s: %v", name, err)
+			}
+		}
 		if t.Failed() {
 			t.Logf("the log of %s ends:\n%s", p.name, p.log.Tail(6000))
 		}

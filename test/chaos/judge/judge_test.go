@@ -301,7 +301,7 @@ func TestLedger(t *testing.T) {
 			t.Error("a frame that was sent is not known")
 		}
 	}
-	if got, want := Summarize(l.Waits()), (Summary{N: 1, Median: time.Second, P99: time.Second, Worst: time.Second}); got != want {
+	if got, want := Summarize(l.Waits()), (Summary{N: 1, Median: time.Second, P99: time.Second, Worst: time.Second, At: at}); got != want {
 		t.Errorf("waits: got %v, want %v", got, want)
 	}
 	if got, ok := l.SentAt("a/s/1"); !ok || !got.Equal(at) {

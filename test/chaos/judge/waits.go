@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +11,8 @@ import (
 type Summary struct {
 	N                  int
 	Median, P99, Worst time.Duration
+	// At is when the one that took longest was sent.
+	At time.Time
 }
 
 // Summarize sums up waits.
@@ -17,12 +20,10 @@ func Summarize(ws []Wait) Summary {
 	if len(ws) == 0 {
 		return Summary{}
 	}
-	all := make([]time.Duration, len(ws))
-	for i, w := range ws {
-		all[i] = w.For
-	}
-	slices.Sort(all)
-	return Summary{N: len(all), Median: all[len(all)/2], P99: all[len(all)*99/100], Worst: all[len(all)-1]}
+	all := slices.Clone(ws)
+	slices.SortFunc(all, func(a, b Wait) int { return cmp.Compare(a.For, b.For) })
+	last := all[len(all)-1]
+	return Summary{N: len(all), Median: all[len(all)/2].For, P99: all[len(all)*99/100].For, Worst: last.For, At: last.Sent}
 }
 
 // String returns the figures in milliseconds.
