@@ -173,14 +173,22 @@ func TestRebalance(t *testing.T) {
 	c := kafkatest.New(t, "system_metrics")
 	s := &store{}
 	ended := 0
+	// From the second hundred on, nothing is written until a context has ended: how
+	// long a rebalance takes must not decide whether a Write is under way then.
 	slow := func(ctx context.Context, b []message.Message) error {
-		select {
-		case <-ctx.Done():
+		for done := false; !done; {
+			select {
+			case <-ctx.Done():
+				s.mu.Lock()
+				ended++
+				s.mu.Unlock()
+				return ctx.Err()
+			case <-time.After(20 * time.Millisecond):
+			}
+			early := s.count() <= 100
 			s.mu.Lock()
-			ended++
+			done = early || ended > 0
 			s.mu.Unlock()
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
 		}
 		return s.write(ctx, b)
 	}

@@ -74,6 +74,8 @@ const (
 	transactionTimeout = 10 * time.Second
 	sessionTimeout     = 15 * time.Second
 	pollMax            = 5000
+	// mentionEvery is how often sessions that end one after the other are mentioned.
+	mentionEvery = 10 * time.Second
 )
 
 // RunSession consumes, transforms and produces in transactions until the context
@@ -87,7 +89,8 @@ func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logg
 		o.Every = 50 * time.Millisecond
 	}
 	defer o.Member.left()
-	for restarts := 0; ; restarts++ {
+	var said time.Time
+	for restarts, since := 0, 0; ; restarts++ {
 		s := &session{c: c, o: o, log: log, transform: transform}
 		err := s.run(ctx, restarts)
 		var own *finalError
@@ -103,7 +106,11 @@ func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logg
 		if o.Restarted != nil {
 			o.Restarted(err)
 		}
-		log.Warn("transaction session ended, beginning another from what is committed", "err", err)
+		since++
+		if now := time.Now(); now.Sub(said) >= mentionEvery {
+			log.Warn("transaction session ended, beginning another from what is committed", "times", since, "err", err)
+			said, since = now, 0
+		}
 		select {
 		case <-ctx.Done():
 			return nil
