@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -54,12 +56,15 @@ func (s *Sink) once(ctx context.Context, send func(context.Context) error) error
 	return send(ctx)
 }
 
-// pause waits before the next try: longer each time, less up to half of it by
-// chance, so that instances that were throttled together do not come back
-// together.
-func (s *Sink) pause(ctx context.Context, try int) error {
+// pause waits before the next try.
+func (s *Sink) pause(ctx context.Context, try int) error { return sleep(ctx, s.wait(try)) }
+
+// wait returns how long to wait after a try: twice as long each time, less up to
+// half of it by chance, so that instances that were throttled together do not
+// come back together.
+func (s *Sink) wait(try int) time.Duration {
 	wait := min(s.firstWait<<min(try-1, 20), s.longest)
-	return sleep(ctx, wait-time.Duration(s.jitter()*float64(wait)/2))
+	return wait - time.Duration(s.jitter()*float64(wait)/2)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -133,7 +138,10 @@ func passing(err error) bool {
 	case status(err) >= 500:
 		return true
 	}
-	return errors.As(err, new(*smithyhttp.RequestSendError))
+	// The last two are a connection that ended within an answer. (The SDK closes a
+	// request's body when the answer begins, at which net/http, where it has not
+	// quite finished with the body, gives up the connection.)
+	return errors.As(err, new(*smithyhttp.RequestSendError)) || errors.As(err, new(*net.OpError)) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // invalid reports whether DynamoDB refused what a request holds, for good.

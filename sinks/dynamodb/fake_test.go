@@ -48,6 +48,7 @@ type fake struct {
 // value is an attribute in DynamoDB's JSON.
 type value = map[string]any
 
+// reply is an answer; without a status, the beginning of one, and then nothing.
 type reply struct {
 	status int
 	body   string
@@ -80,6 +81,13 @@ func (f *fake) keyed(status string, keys ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.table = map[string]any{"TableName": "sluice", "TableStatus": status, "KeySchema": schema, "AttributeDefinitions": definitions}
+}
+
+// answers sets answer, also while requests are in flight.
+func (f *fake) answers(with func(op string, n int, body []byte) *reply) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer = with
 }
 
 func (f *fake) count(op string) int {
@@ -119,6 +127,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.agent = r.UserAgent()
 	f.now++
 	f.most = max(f.most, f.now)
+	answer := f.answer
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -127,8 +136,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	n := f.count(op)
 	var out *reply
-	if f.answer != nil {
-		out = f.answer(op, n, body)
+	if answer != nil {
+		out = answer(op, n, body)
 	}
 	if out == nil {
 		out = f.do(op, n, body)
@@ -142,6 +151,12 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	if out.status == 0 {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = io.WriteString(w, out.body)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
 	w.WriteHeader(out.status)
 	_, _ = io.WriteString(w, out.body)
 }
