@@ -1,5 +1,6 @@
-// Package telemetry is how a process of sluice is seen from outside: its log,
-// its metrics and its health, the last two served on the admin address.
+// Package telemetry is how a process of sluice is seen from outside: its log, its
+// traces, which it sends where OpenTelemetry's environment variables say, and
+// its metrics and its health, which it serves on the admin address.
 //
 //	/livez    the process is not stuck; never depends on Kafka
 //	/readyz   every part can do its work; ?verbose lists the parts as JSON
