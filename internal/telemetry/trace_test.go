@@ -44,7 +44,7 @@ func TestTraced(t *testing.T) {
 				return ""
 			}
 			traces, err := StartTraces(t.Context(), getenv, "v1", slog.New(slog.DiscardHandler))
-			defer traces.Close()
+			t.Cleanup(traces.Close)
 			if on := traces != nil; on != tt.on || (traces.Provider() != nil) != tt.on {
 				t.Errorf("on: %v, want %v", on, tt.on)
 			}
