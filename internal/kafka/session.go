@@ -83,7 +83,9 @@ const (
 // that are read_committed. An outcome that is not known, and an error of the
 // client, end the session's client; a new one begins from what is committed.
 // It returns an error that wraps ErrFenced when another process uses the slot,
-// and the error of transform.
+// and the error of transform. A process that was paused for longer than the broker
+// waits for its transaction goes on with a new session: Kafka fences it too, but
+// nobody else has its slot.
 func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logger, transform Transform) error {
 	if o.Every == 0 {
 		o.Every = 50 * time.Millisecond
@@ -99,7 +101,7 @@ func (c Config) RunSession(ctx context.Context, o SessionOptions, log *slog.Logg
 			return nil
 		case errors.As(err, &own):
 			return own.err
-		case fenced(err):
+		case fenced(err) && !s.heldUp:
 			return fmt.Errorf("slot %s is %w: give each normalizer a slot of its own: %w", o.Slot, ErrFenced, err)
 		}
 		o.Member.failed(err)
@@ -133,6 +135,9 @@ type session struct {
 	transform Transform
 	sess      *kgo.GroupTransactSession
 	owned     int
+	// heldUp says that the last transaction failed after the broker had stopped
+	// waiting for it: being fenced then comes of that, and of no other process.
+	heldUp bool
 }
 
 // ids returns the transactional and the instance ID.
@@ -242,6 +247,7 @@ func (s *session) transact(ctx context.Context) (err error) {
 	s.o.Member.begin()
 	began, records, committed := time.Now(), 0, false
 	defer func() {
+		s.heldUp = err != nil && heldUp(began, time.Now())
 		s.o.Member.end(committed)
 		s.ended(Transaction{Records: records, Took: time.Since(began), Err: err}, committed)
 	}()
@@ -297,6 +303,13 @@ func (s *session) transact(ctx context.Context) (err error) {
 		count()
 	}
 	return nil
+}
+
+// heldUp reports whether the broker has ended by itself a transaction that began
+// and failed at these times. It goes by the wall clock: the other one stands still
+// while the machine sleeps.
+func heldUp(began, failed time.Time) bool {
+	return failed.Round(0).Sub(began.Round(0)) >= transactionTimeout
 }
 
 // ended reports a transaction.
