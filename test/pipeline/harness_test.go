@@ -2,17 +2,14 @@ package pipeline
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +18,7 @@ import (
 	"sluice/internal/kafka"
 	"sluice/message"
 	"sluice/sinks"
+	"sluice/test/process"
 )
 
 // program is sluice, built once for all tests.
@@ -34,9 +32,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		program = filepath.Join(dir, "sluice")
-		if out, err := exec.Command("go", "build", "-o", program, "sluice").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build sluice: %v\n%s", err, out)
+		if program, err = process.Build(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()
@@ -54,7 +51,7 @@ type up struct {
 	args                              []string
 
 	cmd  *exec.Cmd
-	log  *buffer
+	log  *process.Log
 	done chan struct{}
 }
 
@@ -62,9 +59,9 @@ type up struct {
 // configuration file, empty for none.
 func newUp(t *testing.T, config string, args ...string) *up {
 	t.Helper()
-	u := &up{t: t, program: program, data: t.TempDir(), args: args, log: new(buffer)}
+	u := &up{t: t, program: program, data: t.TempDir(), args: args, log: new(process.Log)}
 	for _, addr := range []*string{&u.gateway, &u.dashboard, &u.admin, &u.broker} {
-		*addr = freeAddr(t)
+		*addr = process.Addr(t)
 	}
 	if config != "" {
 		u.config = filepath.Join(t.TempDir(), "sluice.yaml")
@@ -75,20 +72,10 @@ func newUp(t *testing.T, config string, args ...string) *up {
 	t.Cleanup(func() {
 		u.kill()
 		if t.Failed() {
-			t.Logf("log of sluice up:\n%s", u.log.tail(20_000))
+			t.Logf("log of sluice up:\n%s", u.log.Tail(20_000))
 		}
 	})
 	return u
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // start starts it and waits until it is ready.
@@ -110,13 +97,13 @@ func (u *up) start() {
 		_ = u.cmd.Wait()
 		close(u.done)
 	}()
-	waitFor(u.t, "sluice up to be ready", func() bool {
+	process.Wait(u.t, "sluice up to be ready", func() bool {
 		select {
 		case <-u.done:
-			u.t.Fatalf("sluice up ended: %s\n%s", u.cmd.ProcessState, u.log.tail(4000))
+			u.t.Fatalf("sluice up ended: %s\n%s", u.cmd.ProcessState, u.log.Tail(4000))
 		default:
 		}
-		code, _ := get("http://" + u.admin + "/readyz")
+		code, _ := process.Get("http://" + u.admin + "/readyz")
 		return code == http.StatusOK
 	})
 }
@@ -201,42 +188,12 @@ func (u *up) post(contentType, body string, headers ...string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
-func get(url string) (int, string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, err.Error()
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer resp.Body.Close()
-	b, _ := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b)
-}
-
-// waitFor waits until ok, and fails the test after two minutes.
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited two minutes for %s", what)
-		}
-		<-tick.C
-	}
-}
-
 // drained waits until a sink has committed everything that stands on a data
 // type's topic.
 func (u *up) drained(sink, dataType string) {
 	u.t.Helper()
 	topic := message.Topic(dataType)
-	waitFor(u.t, "sink "+sink+" to commit all of "+topic, func() bool {
+	process.Wait(u.t, "sink "+sink+" to commit all of "+topic, func() bool {
 		stands, err := u.kafka().Range(u.t.Context(), time.Time{}, quiet, topic)
 		if err != nil {
 			return false
@@ -288,26 +245,3 @@ func (u *up) archived(dataType string) map[string]int {
 }
 
 var quiet = slog.New(slog.DiscardHandler)
-
-// buffer is a log that can be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func (b *buffer) tail(n int) string {
-	s := b.String()
-	return s[max(0, len(s)-n):]
-}

@@ -12,6 +12,7 @@ import (
 	"sluice/internal/kafka"
 	"sluice/internal/kafka/kafkatest"
 	"sluice/message"
+	"sluice/test/process"
 )
 
 // TestHostileFrames proves that each bad frame on a websocket ends as one dead
@@ -75,7 +76,7 @@ func TestHostileFrames(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("dead letters by code: got %v, want %v", got, want)
 	}
-	if code, body := get("http://" + u.admin + "/readyz"); code != http.StatusOK {
+	if code, body := process.Get("http://" + u.admin + "/readyz"); code != http.StatusOK {
 		t.Errorf("after it all: %d %s", code, body)
 	}
 	if topics := kafkatest.Read(t, u.kafka(), message.TopicIngest); len(topics) < len(hostile)+1 {

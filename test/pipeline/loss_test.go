@@ -16,6 +16,7 @@ import (
 	"sluice/internal/kafka"
 	"sluice/internal/kafka/kafkatest"
 	"sluice/message"
+	"sluice/test/process"
 )
 
 // judge checks that every acknowledged frame has its message on the typed topic,
@@ -104,7 +105,7 @@ func TestKillUnderLoad(t *testing.T) {
 	for range 3 {
 		before := total()
 		some := 2000 + random.Uint64N(4000)
-		waitFor(t, "acknowledgements", func() bool { return total() > before+some })
+		process.Wait(t, "acknowledgements", func() bool { return total() > before+some })
 		u.kill()
 		u.start()
 	}
@@ -123,16 +124,16 @@ func TestLostAcks(t *testing.T) {
 	r := newReporter(t, p.addr(), "n1", u.addAgent("n1"), nil, eager{})
 	f := runFleet(t, r)
 	stop := r.sendSteadily()
-	waitFor(t, "the first acknowledgement", func() bool { return r.ackedSeq() > 0 })
+	process.Wait(t, "the first acknowledgement", func() bool { return r.ackedSeq() > 0 })
 	const cuts = 100
 	for range cuts {
 		// The agent is connected and welcome: what it does not hear are acks.
 		lost := p.lost.Load()
 		p.deafen()
-		waitFor(t, "an acknowledgement to get lost", func() bool { return p.lost.Load() > lost })
+		process.Wait(t, "an acknowledgement to get lost", func() bool { return p.lost.Load() > lost })
 		p.cut()
 		mark := r.ackedSeq()
-		waitFor(t, "the agent to be back", func() bool { return r.ackedSeq() > mark })
+		process.Wait(t, "the agent to be back", func() bool { return r.ackedSeq() > mark })
 	}
 	stop()
 	f.close(t)
@@ -284,7 +285,7 @@ func TestOversizedFrame(t *testing.T) {
 	cancel()
 	u.args = append(u.args, "--config", smallFrames(t))
 	u.start()
-	waitFor(t, "every frame to be decided", func() bool { return r.ackedSeq() == n })
+	process.Wait(t, "every frame to be decided", func() bool { return r.ackedSeq() == n })
 	f.close(t)
 	if len(r.refused) != 1 || r.refused[large] != 1 {
 		t.Errorf("refused %v, want frame %d once", r.refused, large)

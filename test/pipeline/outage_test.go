@@ -13,6 +13,7 @@ import (
 	"sluice/internal/kafka"
 	"sluice/internal/kafka/kafkatest"
 	"sluice/message"
+	"sluice/test/process"
 )
 
 // startGateway runs `sluice gateway` against the broker of u, on addresses of its
@@ -20,8 +21,8 @@ import (
 func startGateway(t *testing.T, u *up, environ ...string) (at *up, stop func()) {
 	t.Helper()
 	view := *u
-	view.gateway, view.admin = freeAddr(t), freeAddr(t)
-	log := new(buffer)
+	view.gateway, view.admin = process.Addr(t), process.Addr(t)
+	log := new(process.Log)
 	cmd := exec.Command(program, "gateway", "--brokers", u.broker, "--listen", view.gateway, "--admin-listen", view.admin)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = t.TempDir(), append(os.Environ(), environ...), log, log
 	if err := cmd.Start(); err != nil {
@@ -36,11 +37,11 @@ func startGateway(t *testing.T, u *up, environ ...string) (at *up, stop func()) 
 		_ = cmd.Process.Kill()
 		<-ended
 		if t.Failed() {
-			t.Logf("log of sluice gateway:\n%s", log.tail(10_000))
+			t.Logf("log of sluice gateway:\n%s", log.Tail(10_000))
 		}
 	})
-	waitFor(t, "sluice gateway to be ready", func() bool {
-		code, _ := get("http://" + view.admin + "/readyz")
+	process.Wait(t, "sluice gateway to be ready", func() bool {
+		code, _ := process.Get("http://" + view.admin + "/readyz")
 		return code == http.StatusOK
 	})
 	return &view, func() {
@@ -63,15 +64,15 @@ func TestKafkaAway(t *testing.T) {
 	r := newReporter(t, g.gateway, "n1", u.addAgent("n1"), nil, crand.Reader)
 	f := runFleet(t, r)
 	stop := r.sendSteadily()
-	waitFor(t, "acknowledgements", func() bool { return r.ackedSeq() > 100 })
+	process.Wait(t, "acknowledgements", func() bool { return r.ackedSeq() > 100 })
 
 	const body = `{"id":"a1","type":"ethereum_metrics","data":{"type":"pending","body":{"pending":3}}}`
 	for range 2 {
 		if err := u.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the gateway to take nothing", func() bool {
-			code, why := get("http://" + g.admin + "/readyz")
+		process.Wait(t, "the gateway to take nothing", func() bool {
+			code, why := process.Get("http://" + g.admin + "/readyz")
 			return code == http.StatusServiceUnavailable && strings.Contains(why, "kafka has owed an answer")
 		})
 		if code, answer := g.post("application/json", body); code != http.StatusServiceUnavailable || !strings.Contains(answer, `"busy"`) {
@@ -81,9 +82,9 @@ func TestKafkaAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		mark := r.ackedSeq()
-		waitFor(t, "acknowledgements to go on", func() bool { return r.ackedSeq() > mark+100 })
-		waitFor(t, "the gateway to be ready again", func() bool {
-			code, _ := get("http://" + g.admin + "/readyz")
+		process.Wait(t, "acknowledgements to go on", func() bool { return r.ackedSeq() > mark+100 })
+		process.Wait(t, "the gateway to be ready again", func() bool {
+			code, _ := process.Get("http://" + g.admin + "/readyz")
 			return code == http.StatusOK
 		})
 		if code, answer := g.post("application/json", body); code != http.StatusOK {

@@ -19,6 +19,7 @@ import (
 	"sluice/internal/kafka/kafkatest"
 	"sluice/message"
 	"sluice/schemas"
+	"sluice/test/process"
 	"sluice/test/services"
 )
 
@@ -48,7 +49,7 @@ func (u *up) mustPost(body string) {
 // ask reads JSON from a registry.
 func ask(t *testing.T, url string, answer any) {
 	t.Helper()
-	code, body := get(url)
+	code, body := process.Get(url)
 	if code != http.StatusOK {
 		t.Fatalf("%s: %d %s", url, code, body)
 	}
@@ -134,8 +135,8 @@ func confluentForm(t *testing.T, registry string) {
 		t.Errorf("got records that begin with %x, want two of Confluent's form and one single object", forms)
 	}
 	u.drained("archive", ethereum)
-	waitFor(t, "the page to have read both forms", func() bool {
-		_, body := get("http://" + u.dashboard + "/api/v1/nodes")
+	process.Wait(t, "the page to have read both forms", func() bool {
+		_, body := process.Get("http://" + u.dashboard + "/api/v1/nodes")
 		return strings.Contains(body, `"a1"`)
 	})
 	u.stop()
@@ -185,11 +186,11 @@ func TestRegistryAway(t *testing.T) {
 	if err := p.Produce(t.Context(), record); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "a sink to say that it cannot ask", func() bool {
+	process.Wait(t, "a sink to say that it cannot ask", func() bool {
 		return strings.Contains(u.log.String(), "id 77") && strings.Contains(u.log.String(), "schema_registry.url")
 	})
 	fake.Away(false)
-	waitFor(t, "a sink to say that there is no such id", func() bool { return fake.Asked("GET", "/schemas/ids/77") > 2 })
+	process.Wait(t, "a sink to say that there is no such id", func() bool { return fake.Asked("GET", "/schemas/ids/77") > 2 })
 	if letters := kafkatest.Read(t, u.kafka(), message.TopicDeadLetters); len(letters) > 0 {
 		t.Errorf("%d dead letters, want none: %s", len(letters), kafka.DeadLetter(letters[0]).Reason)
 	}
@@ -199,8 +200,8 @@ func TestRegistryAway(t *testing.T) {
 	}
 	fake.Put(77, set.Type(ethereum).Schema)
 	u.drained("archive", ethereum)
-	waitFor(t, "all sinks to go on", func() bool {
-		code, _ := get("http://" + u.admin + "/readyz")
+	process.Wait(t, "all sinks to go on", func() bool {
+		code, _ := process.Get("http://" + u.admin + "/readyz")
 		return code == http.StatusOK
 	})
 	u.stop()
@@ -211,8 +212,8 @@ func TestRegistryAway(t *testing.T) {
 func TestRegistryRefuses(t *testing.T) {
 	fake := kafkatest.NewRegistry(t, 1)
 	fake.Fail(kafkatest.Answer{Status: 404, Body: `{"error_code":40403}`}, kafkatest.Answer{Status: 409, Body: `{"error_code":409,"message":"field b removed"}`})
-	cmd := exec.Command(program, "up", "--agent=false", "--data", t.TempDir(), "--gateway-listen", freeAddr(t),
-		"--dashboard-listen", freeAddr(t), "--admin-listen", freeAddr(t), "--broker-listen", freeAddr(t))
+	cmd := exec.Command(program, "up", "--agent=false", "--data", t.TempDir(), "--gateway-listen", process.Addr(t),
+		"--dashboard-listen", process.Addr(t), "--admin-listen", process.Addr(t), "--broker-listen", process.Addr(t))
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "SLUICE_SCHEMA_REGISTRY__URL="+fake.Config().URL)
 	out, _ := cmd.CombinedOutput()

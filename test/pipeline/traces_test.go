@@ -19,6 +19,7 @@ import (
 	"sluice/internal/kafka"
 	"sluice/internal/kafka/kafkatest"
 	"sluice/message"
+	"sluice/test/process"
 )
 
 // traceCollector takes spans as an OpenTelemetry collector does, over HTTP.
@@ -117,8 +118,8 @@ func TestTraces(t *testing.T) {
 	}
 	typed := kafkatest.Wait(t, u.kafka(), func(rs []*kafka.Record) bool { return len(rs) == 1 }, message.Topic("ethereum_metrics"))
 	u.drained("archive", "ethereum_metrics")
-	waitFor(t, "the page to show the agent", func() bool {
-		_, body := get("http://" + u.dashboard + "/api/v1/nodes")
+	process.Wait(t, "the page to show the agent", func() bool {
+		_, body := process.Get("http://" + u.dashboard + "/api/v1/nodes")
 		return strings.Contains(body, `"a1"`)
 	})
 	frames := kafkatest.Read(t, u.kafka(), message.TopicIngest)

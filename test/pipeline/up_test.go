@@ -17,6 +17,7 @@ import (
 	"sluice/internal/kafka"
 	"sluice/internal/kafka/kafkatest"
 	"sluice/message"
+	"sluice/test/process"
 )
 
 // smallFrames returns a configuration file in which frames are at most 64 KiB.
@@ -40,17 +41,17 @@ func TestUp(t *testing.T) {
 		CPU, Memory  *float64
 	}
 	nodes := func() (body string, all []node) {
-		_, body = get("http://" + u.dashboard + "/api/v1/nodes")
+		_, body = process.Get("http://" + u.dashboard + "/api/v1/nodes")
 		var page struct{ Nodes []node }
 		_ = json.Unmarshal([]byte(body), &page)
 		return body, page.Nodes
 	}
-	waitFor(t, "this machine with its numbers", func() bool {
+	process.Wait(t, "this machine with its numbers", func() bool {
 		_, all := nodes()
 		return len(all) == 1 && all[0].State == "ok" && all[0].CPU != nil && all[0].Memory != nil && *all[0].Memory > 0
 	})
 	first, _ := nodes()
-	waitFor(t, "the numbers to move", func() bool { now, _ := nodes(); return now != first })
+	process.Wait(t, "the numbers to move", func() bool { now, _ := nodes(); return now != first })
 
 	said := u.log.String()
 	for _, want := range []string{"http://" + u.dashboard, u.token(), "agent --url ws://" + u.gateway, "curl -H"} {
@@ -71,12 +72,12 @@ func TestUp(t *testing.T) {
 	} else if out, err := exec.Command("sh", "-c", curl[1]).CombinedOutput(); err != nil || !strings.Contains(string(out), `"result":"success"`) {
 		t.Errorf("the line for curl: %v, %s", err, out)
 	}
-	waitFor(t, "what curl sent", func() bool { _, all := nodes(); return len(all) == 2 })
+	process.Wait(t, "what curl sent", func() bool { _, all := nodes(); return len(all) == 2 })
 
 	u.stop()
 	u.args = append(u.args, "--agent=false")
 	u.start()
-	waitFor(t, "history after a restart", func() bool { _, all := nodes(); return len(all) == 2 })
+	process.Wait(t, "history after a restart", func() bool { _, all := nodes(); return len(all) == 2 })
 	u.stop()
 }
 
@@ -133,7 +134,7 @@ func TestREST(t *testing.T) {
 			t.Errorf("with an idempotency key: %d %s", code, body)
 		}
 	}
-	waitFor(t, "both transmissions to be normalized", func() bool {
+	process.Wait(t, "both transmissions to be normalized", func() bool {
 		return len(kafkatest.Read(t, u.kafka(), message.Topic("ethereum_metrics"))) == 3
 	})
 	u.drained("archive", "ethereum_metrics")
@@ -179,7 +180,7 @@ func TestSinkOutside(t *testing.T) {
 		t.Fatalf("got %d %s", code, body)
 	}
 	const want = `{"body":{"pending":3},"id":"a1/x#0","kind":"pending","type":"ethereum_metrics"}` + "\n"
-	waitFor(t, "the sink to write", func() bool {
+	process.Wait(t, "the sink to write", func() bool {
 		b, err := os.ReadFile(filepath.Join(dir, "messages.jsonl"))
 		return err == nil && string(b) == want
 	})
@@ -284,11 +285,11 @@ func TestSecondSignal(t *testing.T) {
 	u := newUp(t, "shutdown:\n  delay: 15s\n", "--agent=false")
 	u.start()
 	_ = u.cmd.Process.Signal(os.Interrupt)
-	waitFor(t, "the process to be stopping", func() bool {
-		code, body := get("http://" + u.admin + "/readyz")
+	process.Wait(t, "the process to be stopping", func() bool {
+		code, body := process.Get("http://" + u.admin + "/readyz")
 		return code == http.StatusServiceUnavailable && strings.Contains(body, "stopping")
 	})
-	if code, _ := get("http://" + u.admin + "/livez"); code != http.StatusOK {
+	if code, _ := process.Get("http://" + u.admin + "/livez"); code != http.StatusOK {
 		t.Errorf("not alive while it stops: %d", code)
 	}
 	_ = u.cmd.Process.Signal(os.Interrupt)

@@ -73,6 +73,7 @@ func (p *Process) Name() string { return p.name }
 // Log is all that it ever wrote.
 func (p *Process) Log() *Log { return p.log }
 
+// Start starts it.
 func (p *Process) Start() {
 	p.t.Helper()
 	p.mu.Lock()
