@@ -61,6 +61,10 @@ func (b *backoff) next(err error, progress bool) (time.Duration, Status, error) 
 		case http.StatusBadRequest:
 			return -1, Stopped, err
 		case http.StatusUnauthorized, http.StatusForbidden:
+			if first && answer.status == http.StatusUnauthorized {
+				// A token that was just made may not have reached every gateway.
+				return respread + b.jitter(respread), Rejected, err
+			}
 			return b.slow(), Rejected, err
 		}
 		if answer.retryAfter > 0 {

@@ -42,7 +42,7 @@ func TestRejections(t *testing.T) {
 		err          string
 	}{
 		{"bad request", "400 Bad Request\r\n", agent.Stopped, 0, 0, "400 Bad Request"},
-		{"unauthorized", "401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n", agent.Rejected, 15 * time.Second, 60 * time.Second, "check that the token"},
+		{"unauthorized", "401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n", agent.Rejected, time.Second, 2 * time.Second, "check that the token"},
 		{"banned", "403 Forbidden\r\n", agent.Rejected, 15 * time.Second, 60 * time.Second, "banned"},
 		{"not found", "404 Not Found\r\n", agent.Waiting, 0, 500 * time.Millisecond, "check that url"},
 		{"busy", "503 Service Unavailable\r\nRetry-After: 7\r\n", agent.Waiting, 7 * time.Second, 8 * time.Second, "503"},
@@ -83,6 +83,31 @@ func TestRejections(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUnauthorized pins that a token which is not known yet is tried again soon,
+// and after that seldom.
+func TestUnauthorized(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		dial, dialed := pipes(func(n int, conn net.Conn) {
+			if n == 2 {
+				cancel()
+			}
+			upgrade(t, conn, "401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n")
+		})
+		c, _ := newClientAsIs(t, agent.Config{URL: "ws://127.0.0.1:1"}, agent.Options{Dial: dial})
+		if err := c.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if got := (*dialed)[1].Sub((*dialed)[0]); got < time.Second || got > 2*time.Second {
+			t.Errorf("second try after %s, want 1 to 2 s", got)
+		}
+		if got := (*dialed)[2].Sub((*dialed)[1]); got < 15*time.Second || got > time.Minute {
+			t.Errorf("third try after %s, want 15 to 60 s", got)
+		}
+	})
 }
 
 // TestBackoffGrows dials a gateway that is not there, as many agents.

@@ -126,7 +126,11 @@ func TestExamples(t *testing.T) {
 		t.Fatalf("no example files: %v", err)
 	}
 	for _, f := range files {
-		if code, _, errOut := run(t, []string{"SLUICE_AGENT__TOKEN=tsk_x", "SLUICE_KAFKA__SASL__PASSWORD=x"}, "config", "validate", "--config", f); code != 0 {
+		environ := []string{"SLUICE_AGENT__TOKEN=tsk_x"}
+		if filepath.Base(f) == "production.yaml" { // which says where its password comes from
+			environ = append(environ, "SLUICE_KAFKA__SASL__PASSWORD=x")
+		}
+		if code, _, errOut := run(t, environ, "config", "validate", "--config", f); code != 0 {
 			t.Errorf("%s: exit code %d: %s", f, code, errOut)
 		}
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -111,18 +112,19 @@ func (c *command) roleCommand(cmd *cobra.Command, r role, stages func(*process) 
 	if err != nil {
 		return err
 	}
-	ctx := cmd.Context()
-	if err := p.prepare(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
+	return p.observed(cmd.Context(), func(ctx context.Context) error {
+		if err := p.prepare(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
 		}
-		return err
-	}
-	parts, err := stages(p)
-	if err != nil {
-		return err
-	}
-	return p.serve(ctx, parts)
+		parts, err := stages(p)
+		if err != nil {
+			return err
+		}
+		return p.serve(ctx, parts)
+	})
 }
 
 func (c *command) gatewayCommand() *cobra.Command {
@@ -218,7 +220,7 @@ func (c *command) agentCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.serve(cmd.Context(), []part{a})
+			return p.observed(cmd.Context(), func(ctx context.Context) error { return p.serve(ctx, []part{a}) })
 		},
 	}
 	fs := cmd.Flags()

@@ -39,6 +39,7 @@ type process struct {
 	health   telemetry.Health
 	traces   *telemetry.Traces // nil without
 	tracing  *kafka.Tracing    // nil without
+	started  atomic.Bool
 	stopping atomic.Bool
 }
 
@@ -51,8 +52,11 @@ func newProcess(s *settings, plugins Plugins, log *slog.Logger, out io.Writer) *
 	p.meters.MustRegister(info)
 	info.WithLabelValues(version()).Set(1)
 	p.health.Add("process", func(context.Context) error {
-		if p.stopping.Load() {
+		switch {
+		case p.stopping.Load():
 			return errors.New("stopping")
+		case !p.started.Load():
+			return errors.New("starting: waiting for kafka and its topics; the log says what to check")
 		}
 		return nil
 	})
@@ -82,15 +86,35 @@ func (p *process) trace(ctx context.Context, getenv func(string) string) {
 // the configured delay not counted.
 const stopWithin = 10 * time.Second
 
+// observed does work while the admin address is served: from before it begins,
+// since a process that waits for Kafka is alive too, until after it has ended.
+func (p *process) observed(ctx context.Context, work func(context.Context) error) error {
+	if p.admin.Listen == "" {
+		return work(ctx)
+	}
+	admin := telemetry.NewAdmin(p.admin.Listen, &p.health, p.meters, version(), p.log)
+	working, abandon := context.WithCancel(ctx)
+	defer abandon()
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- admin.Run(serving)
+		abandon()
+	}()
+	err := work(working)
+	stop()
+	if failed := <-ended; failed != nil {
+		return failed // work ended because of it
+	}
+	return err
+}
+
 // serve runs parts, given in the order in which they feed from one another: the
 // last is stopped first, and each only when those after it have ended. It
 // returns nil after the context ended, and the error of the first part that
 // ended by itself.
 func (p *process) serve(ctx context.Context, parts []part) error {
-	if addr := p.admin.Listen; addr != "" {
-		admin := telemetry.NewAdmin(addr, &p.health, p.meters, version(), p.log)
-		parts = append([]part{{name: "admin", run: admin.Run}}, parts...)
-	}
 	type end struct {
 		part string
 		err  error
@@ -102,6 +126,7 @@ func (p *process) serve(ctx context.Context, parts []part) error {
 			p.health.Add(part.name, part.ready)
 		}
 	}
+	p.started.Store(true)
 	for i, part := range parts {
 		pctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		done := make(chan struct{})

@@ -22,20 +22,21 @@ const guest = "a1"
 // up runs all stages in this process, on the embedded broker unless others are
 // configured.
 func (p *process) up(ctx context.Context, program string) error {
-	embedded := len(p.kafka.Brokers) == 0
-	parts, err := p.parts(ctx, program, embedded)
-	if err != nil {
-		for _, part := range slices.Backward(parts) {
-			if part.close != nil {
-				part.close()
+	return p.observed(ctx, func(ctx context.Context) error {
+		parts, err := p.parts(ctx, program, len(p.kafka.Brokers) == 0)
+		if err != nil {
+			for _, part := range slices.Backward(parts) {
+				if part.close != nil {
+					part.close()
+				}
 			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	return p.serve(ctx, parts)
+		return p.serve(ctx, parts)
+	})
 }
 
 // parts makes all that up runs, in the order in which they feed from one
