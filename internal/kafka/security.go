@@ -176,7 +176,8 @@ func (c Config) remedy(err error) string {
 		return "the broker does not speak TLS at this address: check kafka.tls.enabled and the port in kafka.brokers"
 	case errors.As(err, &alert):
 		return "the broker refuses the TLS connection: check kafka.tls.cert_file and key_file"
-	case errors.As(err, &first), errors.Is(err, io.EOF):
+	case errors.As(err, &first), errors.Is(err, io.EOF), strings.Contains(err.Error(), "plaintext connection speaking to a tls endpoint"):
+		// franz-go has no error of its own for an alert where an answer is due.
 		return "the broker closes the connection: check whether this port wants TLS or a login, settings kafka.tls and kafka.sasl"
 	}
 	if c.TLS.Enabled && errors.Is(err, context.DeadlineExceeded) {
