@@ -41,6 +41,7 @@ func TestExitCodes(t *testing.T) {
 	bad := write(t, "sluice.yaml", "gateway:\n  lissten: 127.0.0.1:1\nroutes:\n  etherum_metrics: [dashboard]\n  system_metrics: [dashbord]\nsinks:\n  x:\n    plugin: nosuch\n")
 	unknownSink := write(t, "sluice.yaml", "routes:\n  system_metrics: [dashbord]\n")
 	unrouted := write(t, "sluice.yaml", "sinks:\n  printer:\n    plugin: stdout\n")
+	narrow := write(t, "sluice.yaml", "routes:\n  ethereum_metrics: [dashboard]\n  system_metrics: [dashboard]\n  networking_metrics: [dashboard]\n")
 	tests := []struct {
 		name    string
 		args    []string
@@ -65,6 +66,7 @@ func TestExitCodes(t *testing.T) {
 			unknownSink + `:2: routes.system_metrics[0]: no sink is called "dashbord" (did you mean dashboard?)`,
 		}},
 		{"sink without route, validate", []string{"config", "validate", "--config", unrouted}, nil, 0, []string{"warning: sinks.printer: no data type is routed to it"}},
+		{"default sink without route", []string{"config", "validate", "--config", narrow}, nil, 0, []string{"configuration is valid"}},
 		{"sink without route, run", []string{"sink", "printer", "--config", unrouted}, nil, 78, []string{"no data type is routed to sink printer"}},
 		{"unknown sink", []string{"sink", "archvie"}, nil, 78, []string{`no sink is called "archvie" (did you mean archive?)`}},
 		{"file is not there", []string{"config", "validate", "--config", "/nonexistent.yaml"}, nil, 78, []string{"/nonexistent.yaml"}},
@@ -77,6 +79,9 @@ func TestExitCodes(t *testing.T) {
 			code, _, errOut := run(t, tt.environ, tt.args...)
 			if code != tt.code {
 				t.Errorf("exit code %d, want %d; said %s", code, tt.code, errOut)
+			}
+			if tt.name == "default sink without route" && strings.Contains(errOut, "warning") {
+				t.Errorf("warns of a sink that nobody named:\n%s", errOut)
 			}
 			for _, want := range tt.says {
 				if !strings.Contains(errOut, want) {

@@ -285,7 +285,8 @@ func (s *settings) checkRoles(l *config.Loader, r role) {
 		}
 	}
 	for _, name := range names {
-		if len(s.sinks[name].types) == 0 && !slices.Contains(r.sinks, name) {
+		// A sink that only the defaults name is nobody's mistake.
+		if len(s.sinks[name].types) == 0 && !slices.Contains(r.sinks, name) && !l.Defaulted("sinks."+name+".plugin") {
 			s.warnings = append(s.warnings, fmt.Sprintf("sinks.%s: no data type is routed to it, so it never gets a message; add it under routes", name))
 		}
 	}

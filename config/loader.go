@@ -254,6 +254,12 @@ func (l *Loader) String(path string) string {
 	return v.Text
 }
 
+// Defaulted reports whether nobody said anything about the setting at path: its
+// value is that of a struct or of Default. It is known once Decode has returned.
+func (l *Loader) Defaulted(path string) bool {
+	return l.origins[join(split(path))].Source <= fromDefault
+}
+
 // lookup returns what stands at path in tree, or nil.
 func lookup(tree any, path []string) any {
 	for _, name := range path {
