@@ -1,6 +1,10 @@
 package app
 
 import (
+	"bytes"
+	"context"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -92,5 +96,43 @@ func TestHealthcheck(t *testing.T) {
 	}
 	if code, _, said := run(t, nil, "healthcheck", "--admin-listen="); code != exitFailed || !strings.Contains(said, "admin.listen") {
 		t.Errorf("no address: exit code %d, said %q", code, said)
+	}
+}
+
+// TestAliveWhileKafkaIsAway pins that a role which waits for Kafka is alive and
+// not ready, and says so, and that it ends in order.
+func TestAliveWhileKafkaIsAway(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := closed.Addr().String()
+	closed.Close()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := taken.Addr().String()
+	if code, _, said := run(t, nil, "normalizer", "--brokers", nobody, "--admin-listen", admin); code != exitFailed || !strings.Contains(said, "admin.listen") {
+		t.Errorf("admin address in use: exit code %d, said %s", code, said)
+	}
+	taken.Close()
+
+	ctx, stop := context.WithCancel(t.Context())
+	var said bytes.Buffer
+	code := make(chan int, 1)
+	go func() {
+		code <- Run(ctx, Default(), []string{"normalizer", "--brokers", nobody, "--admin-listen", admin}, Streams{Out: io.Discard, Err: &said}, nil)
+	}()
+	await(t, "the admin address to answer", func() bool {
+		_, err := ask(t.Context(), "http://"+admin+"/livez")
+		return err == nil
+	})
+	if answer, err := ask(t.Context(), "http://"+admin+"/readyz"); err == nil || !strings.Contains(err.Error(), "waiting for kafka") {
+		t.Errorf("ready: %q, %v; want what is waited for", answer, err)
+	}
+	stop()
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d after a signal, want 0; said %s", got, &said)
 	}
 }
