@@ -3,13 +3,16 @@
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTSUM := gotest.tools/gotestsum@v1.13.0
 
-.PHONY: help build up test chaos containers race fuzz lint lint-tool fmt bench
+.PHONY: help build image up test chaos containers race fuzz lint lint-tool fmt bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/sluice
 	go build -o bin/sluice .
+
+image: ## build the container image sluice, which docker compose up --no-build runs
+	docker build --network host -t sluice .
 
 up: ## run everything in one process, with a page on http://127.0.0.1:8080
 	go run . up
