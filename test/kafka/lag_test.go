@@ -14,6 +14,7 @@ import (
 
 	"sluice/internal/kafka"
 	"sluice/internal/kafka/kafkatest"
+	"sluice/test/process"
 	"sluice/test/services"
 )
 
@@ -89,11 +90,11 @@ func lagOf(t *testing.T, c kafka.Config, read func(context.Context, kafka.Config
 			handled.Add(int64(len(rs)))
 		})
 	}()
-	waitUntil(t, "lag while nothing is handled", func() bool { offsets, age := left(); return offsets > 0 && age > 0 })
+	process.Wait(t, "lag while nothing is handled", func() bool { offsets, age := left(); return offsets > 0 && age > 0 })
 	close(hold)
 	reached := func() {
 		t.Helper()
-		waitUntil(t, fmt.Sprintf("no lag after %d messages", want), func() bool {
+		process.Wait(t, fmt.Sprintf("no lag after %d messages", want), func() bool {
 			offsets, age := left()
 			return handled.Load() == want && offsets == 0 && age == 0
 		})
@@ -144,19 +145,5 @@ func (w *transactions) write(t *testing.T, commit bool) {
 	}
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// waitUntil waits until ok, and fails the test after a minute.
-func waitUntil(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute for: %s", what)
-		}
-		<-tick.C
 	}
 }

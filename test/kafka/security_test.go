@@ -1,13 +1,11 @@
 package kafka
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 
 	"sluice/config"
 	"sluice/internal/kafka"
+	"sluice/test/process"
 	"sluice/test/services"
 )
 
@@ -87,11 +86,11 @@ func TestWrongWayIn(t *testing.T) {
 			t.Parallel()
 			c := right[tt.like]
 			tt.set(&c)
-			log := new(lines)
+			log := new(process.Log)
 			ctx, cancel := context.WithCancel(t.Context())
 			waited := make(chan error, 1)
 			go func() { waited <- c.Wait(ctx, slog.New(slog.NewTextHandler(log, nil))) }()
-			said := log.line(t, "waiting for kafka")
+			said := line(t, log, "waiting for kafka")
 			cancel()
 			if err := <-waited; err == nil {
 				t.Error("let in")
@@ -128,10 +127,10 @@ func TestBrokerAwayAtStart(t *testing.T) {
 	own.Stop()
 	c := kafka.DefaultConfig()
 	c.Brokers = []string{own.Broker().Plain}
-	log := new(lines)
+	log := new(process.Log)
 	waited := make(chan error, 1)
 	go func() { waited <- c.Wait(t.Context(), slog.New(slog.NewTextHandler(log, nil))) }()
-	if said := log.line(t, "waiting for kafka"); !strings.Contains(said, "kafka.brokers") {
+	if said := line(t, log, "waiting for kafka"); !strings.Contains(said, "kafka.brokers") {
 		t.Errorf("does not name the setting: %s", said)
 	}
 	own.Start()
@@ -198,33 +197,17 @@ func writeAndRead(t *testing.T, c kafka.Config, topic, value string) *kafka.Reco
 	return last
 }
 
-// lines is a log that is read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// line waits for a line that holds text.
-func (l *lines) line(t *testing.T, text string) string {
+// line waits for a line of a log that holds text.
+func line(t *testing.T, log *process.Log, text string) (found string) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
-		l.mu.Lock()
-		all := l.b.String()
-		l.mu.Unlock()
-		for line := range strings.Lines(all) {
+	process.Wait(t, "a line that says "+text, func() bool {
+		for line := range strings.Lines(log.String()) {
 			if strings.Contains(line, text) && strings.HasSuffix(line, "\n") {
-				return line
+				found = line
+				return true
 			}
 		}
-	}
-	t.Fatalf("nothing said of %q", text)
-	return ""
+		return false
+	})
+	return found
 }
