@@ -55,6 +55,8 @@ type Agents struct {
 	kafka kafka.Config
 	log   *slog.Logger
 
+	pulse kafka.Pulse
+
 	mu    sync.RWMutex
 	table *table
 	ready bool
@@ -115,7 +117,7 @@ func (a *Agents) follow(ctx context.Context) error {
 		complete = true
 		a.replace(next)
 	}
-	return a.kafka.Follow(ctx, kafka.FollowOptions{Range: r, Ready: use, Client: "agents"}, a.log,
+	return a.kafka.Follow(ctx, kafka.FollowOptions{Range: r, Ready: use, Pulse: &a.pulse, Client: "agents"}, a.log,
 		func(_ context.Context, rs []*kafka.Record) error {
 			for _, rec := range rs {
 				if complete {
@@ -217,14 +219,15 @@ func parseAgent(name string, value []byte) (Agent, error) {
 	return a, nil
 }
 
-// Ready implements Directory.
+// Ready implements Directory. Following the topic is what shows that Kafka is
+// there while no agent sends anything.
 func (a *Agents) Ready() error {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if !a.ready {
 		return fmt.Errorf("topic %s is not read to its end yet", message.TopicAgents)
 	}
-	return nil
+	return a.pulse.Err()
 }
 
 // Watch implements Directory.

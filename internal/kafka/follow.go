@@ -21,6 +21,8 @@ type FollowOptions struct {
 	Ready func()
 	// Max is the most records given to handle at once, 0 for 500.
 	Max int
+	// Pulse, if not nil, is told of each answer of the brokers.
+	Pulse *Pulse
 	// Lag, if not nil, is told of the positions.
 	Lag *Lag
 	// Client names the client in metrics; empty for one that has none.
@@ -54,7 +56,7 @@ func (c Config) Follow(ctx context.Context, o FollowOptions, log *slog.Logger, h
 		}
 		return nil
 	}
-	cl, err := c.client(log, append(c.reading(o.Range.Start), c.observers.hooks(o.Client, false))...)
+	cl, err := c.client(log, append(c.reading(o.Range.Start), c.observers.hooks(o.Client, false), o.Pulse.hook())...)
 	if err != nil {
 		return err
 	}

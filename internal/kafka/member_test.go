@@ -105,7 +105,15 @@ func TestMemberWithoutBroker(t *testing.T) {
 	defer cancel()
 	// Heartbeats are 3 s apart.
 	session, group := &Member{Patience: 4 * time.Second}, &Member{Patience: 4 * time.Second}
-	ended := make(chan error, 2)
+	pulse := &Pulse{Patience: 2 * time.Second}
+	stands, err := c.Range(ctx, time.Time{}, log, message.TopicIngest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 3)
+	go func() {
+		ended <- c.Follow(ctx, FollowOptions{Range: stands, Pulse: pulse}, log, func(context.Context, []*Record) error { return nil })
+	}()
 	go func() {
 		ended <- c.RunSession(ctx, SessionOptions{Group: "s", Topics: []string{message.TopicIngest}, Slot: "1", Member: session}, log,
 			func(context.Context, []*Record, func(*Record)) (func(), error) { return nil, nil })
@@ -116,22 +124,22 @@ func TestMemberWithoutBroker(t *testing.T) {
 	}()
 	until := func(what string, ok func(error) bool) {
 		t.Helper()
-		for end := time.Now().Add(time.Minute); !ok(session.Err()) || !ok(group.Err()); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !ok(session.Err()) || !ok(group.Err()) || !ok(pulse.Err()); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("waited a minute for %s: %v, %v", what, session.Err(), group.Err())
+				t.Fatalf("waited a minute for %s: %v, %v, %v", what, session.Err(), group.Err(), pulse.Err())
 			}
 		}
 	}
 	ready := func(err error) bool { return err == nil }
-	until("both to be members", ready)
+	until("all to be ready", ready)
 	b.Close()
-	until("both to say so", func(err error) bool { return err != nil && strings.Contains(err.Error(), "check ") })
+	until("all to say so", func(err error) bool { return err != nil && strings.Contains(err.Error(), "check ") })
 	if b, err = StartBroker(addr, dir, log); err != nil {
 		t.Fatal(err)
 	}
-	until("both to be members again", ready)
+	until("all to be ready again", ready)
 	cancel()
-	for range 2 {
+	for range 3 {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
