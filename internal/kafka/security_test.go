@@ -20,6 +20,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"sluice/config"
 )
@@ -208,4 +209,36 @@ func certificate(t *testing.T) (tls.Certificate, string) {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
+}
+
+// TestRack pins that readers say where they are.
+func TestRack(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	asked := make(chan *kmsg.FetchRequest, 1)
+	cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		select {
+		case asked <- r.(*kmsg.FetchRequest):
+		default:
+		}
+		return nil, nil, false
+	})
+	c := DefaultConfig()
+	c.Brokers, c.Rack = cluster.ListenAddrs(), "zone-a"
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Follow(ctx, FollowOptions{Range: Range{Start: Offsets{"t": {0: 0}}, End: Offsets{}}}, slog.New(slog.DiscardHandler),
+			func(context.Context, []*Record) error { return nil })
+	}()
+	if got := <-asked; got.Rack != "zone-a" {
+		t.Errorf("fetches for rack %q, want zone-a", got.Rack)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
