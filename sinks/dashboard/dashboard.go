@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,7 @@ func (d *Sink) Open(ctx context.Context) error {
 	d.tasks.Go(func() error { return d.server.Serve(l) })
 	d.tasks.Go(func() error { return d.hub.run(run) })
 	d.tasks.Go(func() error { return d.sweep(run) })
-	d.env.Log.Info("dashboard is up", "addr", "http://"+l.Addr().String())
+	d.env.Log.Info("dashboard is up", "addr", cmp.Or(d.settings.URL, "http://"+l.Addr().String()))
 	return nil
 }
 

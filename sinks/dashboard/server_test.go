@@ -214,6 +214,7 @@ func TestSettings(t *testing.T) {
 		{"port in a host", func(s *Settings) { s.Hosts = []string{"a:80"} }, `hosts: "a:80" is not the name of a host; a port is not part of it`},
 		{"gateway without a scheme", func(s *Settings) { s.GatewayURL = "gw:3000" }, `gateway_url: "gw:3000" is not http://host:port or https://host:port`},
 		{"gateway with a secret", func(s *Settings) { s.GatewayURL = "http://a:b@gw" }, `gateway_url: "http://a:b@gw" is not http://host:port or https://host:port`},
+		{"page without a scheme", func(s *Settings) { s.URL = "page:8080" }, `url: "page:8080" is not http://host:port or https://host:port`},
 		{"several", func(s *Settings) { s.Hz, s.MaxViewers, s.History = 0, 0, -1 }, "hz: 0 is not 1 to 10\nmax_viewers: 0 is less than 1\nhistory: -1ns is negative\nwindow: 10m0s is not within the history of -1ns"},
 	}
 	for _, tt := range tests {

@@ -16,6 +16,7 @@ type Settings struct {
 	Insecure   bool          `koanf:"insecure" doc:"Listen on an address that others can reach, though nobody has to sign in."`
 	Hosts      []string      `koanf:"hosts" doc:"Names, without a port, that a browser may call the dashboard by, besides localhost."`
 	GatewayURL string        `koanf:"gateway_url" doc:"Address of the gateway as agents reach it, http://host:port; empty takes the host of the page and port 3000."`
+	URL        string        `koanf:"url" doc:"Address that people reach the page at, http://host:port, for the log; empty says where it listens."`
 	Hz         int           `koanf:"hz" doc:"Most updates of a page per second, 1 to 10."`
 	MaxViewers int           `koanf:"max_viewers" doc:"Most pages that are kept live at the same time."`
 	History    time.Duration `koanf:"history" doc:"How far back the state is rebuilt at the start."`
@@ -40,9 +41,9 @@ func (s Settings) Validate() error {
 			errs = append(errs, fmt.Errorf("hosts: %q is not the name of a host; a port is not part of it", h))
 		}
 	}
-	if s.GatewayURL != "" {
-		if u, err := url.Parse(s.GatewayURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || !validHost(u.Host) || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-			errs = append(errs, fmt.Errorf("gateway_url: %q is not http://host:port or https://host:port", s.GatewayURL))
+	for _, u := range []struct{ key, value string }{{"gateway_url", s.GatewayURL}, {"url", s.URL}} {
+		if u.value != "" && !validURL(u.value) {
+			errs = append(errs, fmt.Errorf("%s: %q is not http://host:port or https://host:port", u.key, u.value))
 		}
 	}
 	if s.Hz < 1 || s.Hz > 10 {
@@ -58,6 +59,12 @@ func (s Settings) Validate() error {
 		errs = append(errs, fmt.Errorf("window: %s is not within the history of %s", s.Window, s.History))
 	}
 	return errors.Join(errs...)
+}
+
+// validURL reports whether s is the address of a web server and nothing more.
+func validURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && validHost(u.Host) && u.User == nil && strings.Trim(u.Path, "/") == "" && u.RawQuery == ""
 }
 
 // errOpen explains why an address that others can reach is refused.
