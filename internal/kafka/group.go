@@ -33,9 +33,9 @@ type GroupOptions struct {
 	Member *Member
 }
 
-// groupTimeout is the shortest that brokers allow unless told otherwise
-// (group.min.session.timeout.ms).
-const groupTimeout = 6 * time.Second
+// memberTimeout is how long a group waits for a member that died: the shortest
+// that brokers allow unless told otherwise (group.min.session.timeout.ms).
+const memberTimeout = 6 * time.Second
 
 // commitEvery is how long offsets of handled batches may wait to be committed.
 const commitEvery = 200 * time.Millisecond
@@ -62,8 +62,8 @@ func (c Config) RunGroup(ctx context.Context, o GroupOptions, log *slog.Logger, 
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		// A member that died holds its partitions for so long, having no instance ID.
-		kgo.SessionTimeout(groupTimeout),
-		kgo.HeartbeatInterval(groupTimeout/4),
+		kgo.SessionTimeout(memberTimeout),
+		kgo.HeartbeatInterval(memberTimeout/4),
 		kgo.OnPartitionsAssigned(g.assigned),
 		kgo.OnPartitionsRevoked(g.revoked),
 		kgo.OnPartitionsLost(g.lost),

@@ -17,11 +17,10 @@ import (
 //
 // It is told by the reader when the group gives it partitions or takes it for
 // gone, and by the client of every answer of the coordinator, of which there is
-// one each 3 s whether or not there is traffic.
+// one each 1.5 s whether or not there is traffic.
 type Member struct {
 	// Patience is how long the coordinator may say nothing, and how long a
-	// transaction may be open; 0 for 15 s, which is how long the coordinator
-	// waits for us.
+	// transaction may be open; 0 for 15 s.
 	Patience time.Duration
 
 	mu    sync.Mutex
@@ -39,6 +38,10 @@ type Member struct {
 	failing  time.Time
 }
 
+// patience is how long Kafka may say nothing until that is worth a word: longer
+// than it takes to lose a leader and find another.
+const patience = 15 * time.Second
+
 // settling is how long a client is a member after the failure of the one before
 // until the failure is taken for over, where no transaction shows it.
 const settling = 5 * time.Second
@@ -51,7 +54,7 @@ func (m *Member) Err() error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now, most := time.Now(), cmp.Or(m.Patience, sessionTimeout)
+	now, most := time.Now(), cmp.Or(m.Patience, patience)
 	if m.in && m.busy.IsZero() && now.Sub(m.since) > settling {
 		m.err, m.failures = nil, 0
 	}

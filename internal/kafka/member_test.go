@@ -103,7 +103,7 @@ func TestMemberWithoutBroker(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	// Heartbeats are 3 s apart.
+	// Heartbeats are 1.5 s apart.
 	session, group := &Member{Patience: 4 * time.Second}, &Member{Patience: 4 * time.Second}
 	pulse := &Pulse{Patience: 2 * time.Second}
 	stands, err := c.Range(ctx, time.Time{}, log, message.TopicIngest)

@@ -28,7 +28,7 @@ func (p *Pulse) Err() error {
 	if at == nil {
 		return errors.New("kafka has not answered yet: check that the brokers are reachable")
 	}
-	if quiet := time.Since(*at); quiet > cmp.Or(p.Patience, sessionTimeout) {
+	if quiet := time.Since(*at); quiet > cmp.Or(p.Patience, patience) {
 		return fmt.Errorf("kafka has not answered for %s: check that the brokers are reachable", quiet.Round(time.Second))
 	}
 	return nil

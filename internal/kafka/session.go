@@ -70,10 +70,13 @@ type Transform func(ctx context.Context, rs []*Record, emit func(*Record)) (comm
 
 const (
 	// A transaction that a dead member left open is aborted by the broker after
-	// transactionTimeout; its partitions go to others after sessionTimeout.
+	// transactionTimeout. It is longer than memberTimeout: while others join, a
+	// dead member is waited for, and nobody can commit; the transactions of the
+	// living must outlast that (ADR 7).
 	transactionTimeout = 10 * time.Second
-	sessionTimeout     = 15 * time.Second
-	pollMax            = 5000
+	// stopTimeout is what a process that stops leaves to its last transaction.
+	stopTimeout = 6500 * time.Millisecond
+	pollMax     = 5000
 	// mentionEvery is how often sessions that end one after the other are mentioned.
 	mentionEvery = 10 * time.Second
 )
@@ -156,7 +159,8 @@ func (s *session) run(ctx context.Context, restarts int) (err error) {
 		kgo.ConsumeTopics(s.o.Topics...),
 		kgo.TransactionalID(transactional),
 		kgo.TransactionTimeout(transactionTimeout),
-		kgo.SessionTimeout(sessionTimeout),
+		kgo.SessionTimeout(memberTimeout),
+		kgo.HeartbeatInterval(memberTimeout/4),
 		// A record produced right after a commit waits in the broker; a short
 		// linger hides that and is faster than none.
 		kgo.ProducerLinger(2*time.Millisecond),
@@ -285,6 +289,7 @@ func (s *session) transact(ctx context.Context) (err error) {
 	// open holds up every reader until it times out.
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), transactionTimeout)
 	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, stop) })()
 	perr := failed.Err()
 	committed, err = s.sess.End(end, kgo.TransactionEndTry(terr == nil && perr == nil))
 	switch {
