@@ -10,7 +10,7 @@ import (
 // its group waits for it doubles nothing when it goes on, and does go on: its
 // partitions are another's by then, and its transaction is void.
 func TestPausedNormalizer(t *testing.T) {
-	const pause = 20 * time.Second // the group waits for 15 s
+	const pause = 20 * time.Second // the group waits for 6 s, the broker for 10 s and a check
 	random := chance(t)
 	in := install(t, 1, 2, 0)
 	in.start(in.all()...)
