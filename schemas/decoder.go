@@ -107,8 +107,13 @@ func (d *decoder) value(n *node) {
 }
 
 // blocks walks over an array or a map. A negative count is followed by the
-// size of its block in bytes.
+// size of its block in bytes. A key that comes twice is a fault, as it is to
+// goavro: which value counts would hang on who reads.
 func (d *decoder) blocks(n *node) {
+	var keys map[string]struct{}
+	if n.kind == kindMap {
+		keys = make(map[string]struct{})
+	}
 	for !d.bad {
 		count := d.long()
 		if count == 0 {
@@ -127,7 +132,11 @@ func (d *decoder) blocks(n *node) {
 		}
 		for ; count > 0 && !d.bad; count-- {
 			if n.kind == kindMap {
-				d.text()
+				key := d.string()
+				if _, twice := keys[key]; twice {
+					d.bad = true
+				}
+				keys[key] = struct{}{}
 			}
 			d.value(n.elem)
 		}
